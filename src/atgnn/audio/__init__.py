@@ -1,0 +1,1 @@
+"""From sound files to log-mel spectrograms."""

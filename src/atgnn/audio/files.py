@@ -1,0 +1,147 @@
+"""Decode any sound file to one mono waveform at one rate, and encode it again as FLAC."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+from torchaudio.functional import resample
+
+from atgnn.errors import InputError
+
+AudioFile = str | os.PathLike[str] | BinaryIO
+"""A path, or an open binary file that can seek."""
+
+MAX_SAMPLE_RATE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What the header of a sound file says.
+
+    Attributes:
+        sample_rate: samples a second.
+        channels: channels of the file.
+        frames: samples in each channel.
+    """
+
+    sample_rate: int
+    channels: int
+    frames: int
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+
+def audio_info(file: AudioFile, *, name: str | None = None) -> AudioInfo:
+    """Read rate, channels and length from the header alone.
+
+    Args:
+        file: a path or an open binary file.
+        name: what errors call it; the path by default.
+
+    Raises:
+        InputError: if the file is absent or not audio.
+    """
+    with _open(file, name or _name(file)) as sound:
+        return AudioInfo(sound.samplerate, sound.channels, sound.frames)
+
+
+def read_audio(file: AudioFile, sample_rate: int, *, name: str | None = None) -> Tensor:
+    """Decode a file, average its channels, and resample to ``sample_rate``.
+
+    Samples lie within ±1: a file that goes beyond (float formats and lossy ones may) is scaled down by its peak.
+
+    Args:
+        file: a path or an open binary file, in any format that libsndfile reads.
+        sample_rate: rate of the returned waveform in Hz.
+        name: what errors call it; the path by default.
+
+    Shape:
+        returns: (T,) float32.
+
+    Raises:
+        InputError: if the file is absent, not audio, cut short, empty, or holds NaN or infinity.
+    """
+    name = name or _name(file)
+    with _open(file, name) as sound:
+        rate, frames, container = sound.samplerate, sound.frames, sound.format
+        try:
+            samples = sound.read(dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            raise InputError(f"expected audio that decodes to its end, got an error in '{name}' ({error}); "
+                             "replace or leave out the file") from error
+    if len(samples) == 0:
+        raise InputError(f"expected at least one sample, got none in '{name}'; leave out the file")
+    # The length an MP3 header announces is an estimate; elsewhere it is a promise.
+    if len(samples) < frames and container != "MP3":
+        raise InputError(f"expected {frames} samples, got {len(samples)} in '{name}', which is cut short; "
+                         "replace or leave out the file")
+    if not np.isfinite(samples).all():
+        raise InputError(f"expected finite samples, got NaN or infinity in '{name}'; repair or leave out the file")
+    waveform = _resample(torch.from_numpy(samples.mean(axis=1, dtype=np.float32)), rate, sample_rate)
+    return waveform / waveform.abs().max().clamp(min=1.0)
+
+
+def encode_flac(waveform: Tensor, sample_rate: int) -> bytes:
+    """Encode a waveform as 16-bit mono FLAC; the same samples give the same bytes.
+
+    Args:
+        waveform: samples within ±1; those beyond are clipped.
+        sample_rate: samples a second.
+
+    Shape:
+        waveform: (T,).
+    """
+    levels = (waveform.double() * 32768).round().clamp(-32768, 32767).to(torch.int16)
+    stream = io.BytesIO()
+    soundfile.write(stream, levels.numpy(), sample_rate, format="FLAC", subtype="PCM_16")
+    return stream.getvalue()
+
+
+def _resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
+    if rate == new_rate:
+        return waveform
+    ratio = Fraction(rate, new_rate)
+    # The filter bank has numerator × denominator taps: for rates without a common factor a ratio within
+    # a few millionths, far below a hundredth of a semitone, takes a thousandth of the memory.
+    if ratio.numerator * ratio.denominator > 2_000_000:
+        ratio = ratio.limit_denominator(200) if ratio > 1 else 1 / (1 / ratio).limit_denominator(200)
+    return resample(
+        waveform,
+        ratio.numerator,
+        ratio.denominator,
+        lowpass_filter_width=64,
+        rolloff=0.9475937167399596,
+        resampling_method="sinc_interp_kaiser",
+        beta=14.769656459379492,
+    )
+
+
+def _open(file: AudioFile, name: str) -> soundfile.SoundFile:
+    if isinstance(file, str | os.PathLike) and not Path(file).is_file():
+        raise InputError(f"expected a sound file, got '{name}', which does not exist; correct the path")
+    try:
+        sound = soundfile.SoundFile(file)
+    # TypeError: headerless .raw files need a rate and a channel count that nobody gave.
+    except (soundfile.SoundFileError, TypeError, OSError) as error:
+        raise InputError(f"expected a sound file that libsndfile reads, got '{name}', which cannot be decoded; "
+                         "convert it to WAV or FLAC, or leave it out") from error
+    if not 0 < sound.samplerate <= MAX_SAMPLE_RATE:
+        raise InputError(f"expected a sample rate of 1 to {MAX_SAMPLE_RATE} Hz, got {sound.samplerate} Hz in '{name}'; "
+                         "convert it to a usual rate")
+    return sound
+
+
+def _name(file: AudioFile) -> str:
+    return os.fspath(file) if isinstance(file, str | os.PathLike) else str(getattr(file, "name", "audio in memory"))

@@ -1,0 +1,104 @@
+"""A vocabulary of labels in a fixed order, and the multi-hot targets it gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from atgnn.errors import InputError
+
+
+class Vocabulary:
+    """The labels of a data set, in the order of the network's outputs.
+
+    Args:
+        labels: S different, non-empty names.
+
+    Raises:
+        InputError: if there is no label, an empty one, or one twice.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = list(labels)
+        self._index = {label: i for i, label in enumerate(self.labels)}
+        if not self.labels or not all(self.labels):
+            raise InputError(f"expected label names, got {self.labels}; give every clip class a non-empty name")
+        if len(self._index) < len(self.labels):
+            twice = [label for label, count in Counter(self.labels).items() if count > 1]
+            raise InputError(f"expected each label once, got {twice} more than once; remove the copies")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def indices(self, labels: Iterable[str], name: str) -> list[int]:
+        """Positions of ``labels``, ascending and without repeats.
+
+        Args:
+            labels: names out of the vocabulary.
+            name: the clip, as errors call it.
+
+        Raises:
+            InputError: if a name is not in the vocabulary.
+        """
+        try:
+            return sorted({self._index[label] for label in labels})
+        except KeyError as error:
+            raise InputError(
+                f"expected one of the {len(self)} labels of the vocabulary, got '{error.args[0]}' in clip '{name}'; "
+                "correct the name or add it to the vocabulary"
+            ) from None
+
+    def encode(self, labels: Iterable[str], name: str) -> Tensor:
+        """Multi-hot targets of one clip.
+
+        Args:
+            labels: names out of the vocabulary; none gives zeros.
+            name: the clip, as errors call it.
+
+        Shape:
+            returns: (S,) float32.
+
+        Raises:
+            InputError: if a name is not in the vocabulary.
+        """
+        targets = torch.zeros(len(self))
+        targets[self.indices(labels, name)] = 1.0
+        return targets
+
+
+def read_vocabulary(file: Path) -> Vocabulary:
+    """Read a text file with one label a line, in order; blank lines are skipped.
+
+    Raises:
+        InputError: if the file is absent, not text, or names no label or one twice.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"expected a text file with one label a line, got '{file}' ({error}); correct it") from error
+    labels = [line.strip() for line in lines if line.strip()]
+    if not labels:
+        raise InputError(f"expected one label a line, got nothing in '{file}'; write the labels into it")
+    return Vocabulary(labels)
+
+
+def common_labels(clips: Iterable[Iterable[str]], min_clips: int) -> list[str]:
+    """Names that at least ``min_clips`` clips carry, sorted.
+
+    Args:
+        clips: the labels of each clip.
+        min_clips: clips that a label needs to be kept.
+
+    Raises:
+        InputError: if no label is left.
+    """
+    counts = Counter(label for labels in clips for label in set(labels))
+    kept = sorted(label for label, count in counts.items() if count >= min_clips)
+    if not kept:
+        most = max(counts.values(), default=0)
+        raise InputError(f"expected a label carried by {min_clips} clips, got at most {most}; lower --min-clips")
+    return kept

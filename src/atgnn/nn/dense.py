@@ -1,0 +1,100 @@
+"""Layers that treat every node alone: grouped linear maps, the feed-forward part, stochastic depth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class GroupedLinear(nn.Module):
+    """Map nodes linearly in groups of channels: a 1×1 convolution with groups, on flat nodes.
+
+    Args:
+        in_channels: width C of the input.
+        out_channels: width D of the output.
+        groups: number of groups; output group g sees input group g alone.
+
+    Shape:
+        x: (N, C).
+        returns: (N, D).
+
+    Raises:
+        ValueError: if a width is not a multiple of ``groups``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, groups: int = 4) -> None:
+        super().__init__()
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(f"expected widths that {groups} groups divide, got {in_channels} and {out_channels}")
+        self.groups = groups
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C) to (N, D)."""
+        x = x.view(x.size(0), self.groups, -1).transpose(0, 1)
+        weight = self.weight.view(self.groups, -1, self.weight.size(1)).transpose(1, 2)
+        bias = self.bias.view(self.groups, 1, -1)
+        return torch.baddbmm(bias, x, weight).transpose(0, 1).flatten(1)
+
+
+class StochasticDepth(nn.Module):
+    """Leave a residual branch out for whole clips at random while training, and scale the rest up.
+
+    Args:
+        p: probability of leaving a clip's branch out.
+
+    Shape:
+        x: (N, C), the nodes of ``num_clips`` clips of equal length.
+        returns: (N, C).
+
+    Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor, num_clips: int) -> Tensor:
+        """Drop the branch ``x`` clip by clip."""
+        if not self.training or self.p == 0.0:
+            return x
+        keep = x.new_empty(num_clips, 1, 1).bernoulli_(1 - self.p).div_(1 - self.p)
+        return (x.view(num_clips, -1, x.size(1)) * keep).view_as(x)
+
+    def extra_repr(self) -> str:
+        """Show p."""
+        return f"p={self.p}"
+
+
+class FeedForward(nn.Module):
+    """Widen every node, bend it, narrow it again, and add it to the node: C → ratio·C → C.
+
+    Args:
+        channels: width C.
+        ratio: how much wider the hidden layer is.
+        drop_path: probability of stochastic depth on the branch.
+
+    Shape:
+        x: (N, C), the nodes of ``num_clips`` clips.
+        returns: (N, C).
+    """
+
+    def __init__(self, channels: int, ratio: int = 4, drop_path: float = 0.0) -> None:
+        super().__init__()
+        hidden = ratio * channels
+        self.expand = nn.Sequential(nn.Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.GELU())
+        self.project = nn.Sequential(nn.Linear(hidden, channels), nn.BatchNorm1d(channels))
+        self.drop_path = StochasticDepth(drop_path)
+
+    def forward(self, x: Tensor, num_clips: int) -> Tensor:
+        """Transform (N, C) nodes."""
+        return x + self.drop_path(self.project(self.expand(x)), num_clips)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Draw the weights of linear maps and convolutions Kaiming-normal over their fan-in, with zero bias."""
+    if isinstance(module, nn.Linear | nn.Conv2d | GroupedLinear):
+        nn.init.kaiming_normal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

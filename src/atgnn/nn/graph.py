@@ -1,0 +1,175 @@
+"""Neighbourhoods of nodes, and the k-nearest-neighbour search that finds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Backend = Literal["auto", "dense", "torch_cluster"]
+
+#: Bytes that the distances of one chunk of the dense search may take, whatever the number of nodes.
+CHUNK_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """A graph in which every target node has the same number of neighbours.
+
+    Args:
+        index: (N, K) rows of the flat source matrix that each target gathers from, nearest first.
+        num_sources: M, the number of rows of that source matrix.
+    """
+
+    index: Tensor
+    num_sources: int
+
+    @property
+    def edge_index(self) -> Tensor:
+        """The same graph as PyG's (2, E) COO, sources in row 0, targets in row 1, E = N·K."""
+        targets = torch.arange(self.index.size(0), device=self.index.device)
+        return torch.stack((self.index.flatten(), targets.repeat_interleave(self.index.size(1))))
+
+    def gather_max(self, x: Tensor) -> Tensor:
+        """Largest value over each neighbourhood, channel by channel: (M, C) → (N, C), with no (N, K, C) tensor."""
+        return F.embedding_bag(self.index, x, mode="max")
+
+    def gather_min(self, x: Tensor) -> Tensor:
+        """Smallest value over each neighbourhood, channel by channel: (M, C) → (N, C)."""
+        return -self.gather_max(-x)
+
+    def gather_sum(self, x: Tensor) -> Tensor:
+        """Sum over each neighbourhood: (M, C) → (N, C)."""
+        return F.embedding_bag(self.index, x, mode="sum")
+
+    def degree(self) -> Tensor:
+        """How many targets gather from each source: (M,), as float."""
+        count = torch.zeros(self.num_sources, device=self.index.device)
+        return count.index_add_(0, self.index.flatten(), torch.ones_like(self.index.flatten(), dtype=count.dtype))
+
+
+def clamp_dilation(k: int, dilation: int, num_sources: int) -> tuple[int, int]:
+    """Fit ``k`` dilated neighbours into ``num_sources`` nodes: the dilation shrinks first, then k.
+
+    Returns:
+        (k, dilation) with (k − 1)·dilation < num_sources.
+    """
+    k = min(k, num_sources)
+    return k, max(1, min(dilation, num_sources // k))
+
+
+@torch.no_grad()
+def knn(
+    x: Tensor,
+    y: Tensor,
+    k: int,
+    *,
+    num_clips: int = 1,
+    batch_x: Tensor | None = None,
+    batch_y: Tensor | None = None,
+    dilation: int = 1,
+    backend: Backend = "auto",
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Neighbors:
+    r"""Link every target to its k nearest sources of the same clip, in one Euclidean space.
+
+    The k·dilation nearest are found in ascending order and every dilation-th is kept. Where a clip has fewer sources,
+    first the dilation shrinks, then k; in a ragged batch the clip with the fewest sources decides for all. The search
+    is exact, runs in fp32 (also inside autocast) and takes no part in the gradient.
+
+    Args:
+        x: coordinates of the targets.
+        y: coordinates of the sources.
+        k: neighbours of each target.
+        num_clips: B; clips of equal length, whose nodes follow each other.
+        batch_x: clip of every target, ascending, where clips differ in length (then ``num_clips`` is not used).
+        batch_y: clip of every source, ascending.
+        dilation: keep every dilation-th of the nearest.
+        backend: ``"dense"`` (one matrix product and top-k), ``"torch_cluster"``, or ``"auto"``: dense for clips of
+            equal length, torch_cluster for ragged batches.
+        chunk_bytes: bound on the memory for distances (dense).
+
+    Shape:
+        x: (N, C).
+        y: (M, C).
+        returns: Neighbors with ``index`` (N, K).
+
+    Raises:
+        ValueError: if widths or clips of x and y do not fit, or k or dilation is below 1.
+        ImportError: if torch_cluster is asked for or needed, and is not installed.
+    """
+    _check(x, y, k, dilation, num_clips, batch_x, batch_y)
+    with torch.autocast(x.device.type, enabled=False):
+        x, y = x.float(), y.float()
+        if batch_x is not None and batch_y is not None:
+            if backend == "dense":
+                raise ValueError(
+                    "expected clips of equal length for the dense search, got batch vectors; "
+                    "use backend='torch_cluster' or 'auto'"
+                )
+            smallest = int(torch.bincount(batch_y).min())
+            k, dilation = clamp_dilation(k, dilation, smallest)
+            index = _torch_cluster_search(x, y, (k - 1) * dilation + 1, batch_x, batch_y)
+        else:
+            k, dilation = clamp_dilation(k, dilation, y.size(0) // num_clips)
+            reach = (k - 1) * dilation + 1
+            if backend == "torch_cluster":
+                batch_x = torch.arange(num_clips, device=x.device).repeat_interleave(x.size(0) // num_clips)
+                batch_y = torch.arange(num_clips, device=x.device).repeat_interleave(y.size(0) // num_clips)
+                index = _torch_cluster_search(x, y, reach, batch_x, batch_y)
+            else:
+                index = _dense_search(x, y, reach, num_clips, chunk_bytes)
+    return Neighbors(index[:, ::dilation].contiguous(), y.size(0))
+
+
+def _dense_search(x: Tensor, y: Tensor, k: int, num_clips: int, chunk_bytes: int) -> Tensor:
+    """Nearest sources by one matrix product a chunk: argmin_j ‖x_i − y_j‖² = argmin_j ‖y_j‖² − 2·x_i·y_j."""
+    x = x.view(num_clips, -1, x.size(1))
+    y = y.view(num_clips, -1, y.size(1))
+    num_targets, num_sources = x.size(1), y.size(1)
+    square = y.square().sum(-1).unsqueeze(1)
+    offset = torch.arange(num_clips, device=x.device).view(-1, 1, 1) * num_sources
+
+    targets = min(max(1, chunk_bytes // (4 * num_sources)), num_targets)
+    clips = max(1, chunk_bytes // (4 * num_sources * targets))
+    index = torch.empty(num_clips, num_targets, k, dtype=torch.long, device=x.device)
+    for b in range(0, num_clips, clips):
+        source = y[b : b + clips].transpose(1, 2)
+        for i in range(0, num_targets, targets):
+            distance = torch.baddbmm(square[b : b + clips], x[b : b + clips, i : i + targets], source, alpha=-2)
+            index[b : b + clips, i : i + targets] = distance.topk(k, dim=-1, largest=False, sorted=True).indices
+    return index.add_(offset).view(-1, k)
+
+
+def _torch_cluster_search(x: Tensor, y: Tensor, k: int, batch_x: Tensor, batch_y: Tensor) -> Tensor:
+    """Nearest sources by torch-cluster, each row sorted by distance (its CUDA kernel does not promise an order)."""
+    try:
+        import torch_cluster
+    except ImportError as error:
+        raise ImportError(
+            "expected torch-cluster for ragged batches or backend='torch_cluster', got none installed; "
+            "install it with `pip install --no-build-isolation torch-cluster`, or use clips of equal length"
+        ) from error
+    _, source = torch_cluster.knn(y, x, k, batch_y, batch_x)
+    index = source.view(x.size(0), k)
+    distance = (x.unsqueeze(1) - y[index]).square().sum(-1)
+    return index.gather(1, distance.argsort(dim=1, stable=True))
+
+
+def _check(
+    x: Tensor, y: Tensor, k: int, dilation: int, num_clips: int, batch_x: Tensor | None, batch_y: Tensor | None
+) -> None:
+    if k < 1 or dilation < 1:
+        raise ValueError(f"expected k and dilation of at least 1, got k={k}, dilation={dilation}")
+    if x.dim() != 2 or y.dim() != 2 or x.size(1) != y.size(1):
+        raise ValueError(f"expected x (N, C) and y (M, C) of one width, got {tuple(x.shape)} and {tuple(y.shape)}")
+    if (batch_x is None) != (batch_y is None):
+        raise ValueError("expected batch_x and batch_y together, got only one of them")
+    if batch_x is None and (x.size(0) % num_clips or y.size(0) % num_clips or y.size(0) == 0):
+        raise ValueError(
+            f"expected nodes that {num_clips} clips share equally, got {x.size(0)} targets and {y.size(0)} sources; "
+            "give batch_x and batch_y for clips of different length"
+        )
