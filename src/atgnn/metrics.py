@@ -27,14 +27,14 @@ class AveragePrecision(MultilabelAveragePrecision):
     def __init__(self, num_classes: int) -> None:
         super().__init__(num_labels=num_classes, average="none", thresholds=None, validate_args=False)
 
-    def update(self, scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:  # type: ignore[override]
+    def update(self, scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> None:
         """Add a batch."""
         if mask is not None:
             scores, targets = scores[mask], targets[mask]
         if scores.size(0):
             super().update(scores.float().sigmoid(), (targets > 0.5).long())
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]
         """Average precision of each label."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*positive samples.*")

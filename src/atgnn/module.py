@@ -71,7 +71,7 @@ class TaggingModule(L.LightningModule):
         self.tagger = tagger
         self.labels = list(labels)
         self.clip_seconds = clip_seconds
-        self.lr, self.betas, self.weight_decay = lr, tuple(betas), weight_decay
+        self.lr, self.betas, self.weight_decay = lr, (betas[0], betas[1]), weight_decay
         self.schedule = {
             "warmup_steps": warmup_steps,
             "decay": decay,
@@ -141,14 +141,38 @@ class TaggingModule(L.LightningModule):
         """Refuse data whose labels, in order, or sample rate are not those of the model."""
         data = getattr(self.trainer, "datamodule", None)
         theirs = getattr(data, "labels", None)
-        if theirs is not None and list(theirs) != self.labels:
-            missing = [label for label in self.labels if label not in theirs]
-            unknown = [label for label in theirs if label not in self.labels]
+        if theirs is not None:
+            self._check_labels("shards", theirs, "write the shards with --labels, or train a model on these labels")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights of a model with other labels or shapes, naming the differences."""
+        theirs = checkpoint.get("atgnn", {}).get("labels")
+        if theirs is not None:
+            self._check_labels("a checkpoint", theirs, "use the checkpoint with data of its own labels")
+        state, own = checkpoint["state_dict"], self.state_dict()
+        wrong = [f"{key} is missing" for key in own if key not in state]
+        wrong += [f"{key} is unknown" for key in state if key not in own]
+        wrong += [
+            f"{key} is {tuple(state[key].shape)}, not {tuple(own[key].shape)}"
+            for key in own
+            if key in state and state[key].shape != own[key].shape
+        ]
+        if wrong:
+            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
             raise InputError(
-                f"expected shards with the model's {len(self.labels)} labels in its order, got {len(theirs)} labels "
-                f"(missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}); "
-                "write the shards with --labels, or train a model on these labels"
+                f"expected a checkpoint of this model, got one in which {'; '.join(wrong[:3])}{more}; "
+                "use the settings it was trained with"
             )
+
+    def _check_labels(self, what: str, theirs: list[str], advice: str) -> None:
+        if list(theirs) == self.labels:
+            return
+        missing = [label for label in self.labels if label not in theirs]
+        unknown = [label for label in theirs if label not in self.labels]
+        raise InputError(
+            f"expected {what} with the model's {len(self.labels)} labels in its order, got {len(theirs)} labels "
+            f"(missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}); {advice}"
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the weights were trained on: labels, data and crop."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pydoc import locate
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,8 @@ from atgnn.nn.graph import Backend, Neighbors
 from atgnn.nn.label import LabelGraphStage
 from atgnn.nn.patch import Downsample, KNNGraph, PatchGraphBlock, PositionEmbedding, Stem
 from atgnn.nn.position import Grid
-from atgnn.variants import Variant, variant as look_up
+from atgnn.variants import Variant
+from atgnn.variants import variant as look_up
 
 ClassPath = dict[str, Any]
 
@@ -151,7 +152,7 @@ class ATGNNNetwork(nn.Module):
         for stage, blocks in enumerate(self.stages):
             if stage:
                 x, grid = Grid.from_map(self.downsamples[stage - 1](grid.to_map(x)))
-            for block in blocks:
+            for block in cast(nn.ModuleList, blocks):
                 x = block(x, grid)
             patches.append(grid.to_map(x))
             if labels is not None:

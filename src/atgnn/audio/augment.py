@@ -83,9 +83,11 @@ class Overlay(nn.Module):
         device = waveform.device
         time = torch.arange(samples, device=device)
         count = torch.randint(1, self.max_events + 1, (clips, 1), device=device, generator=generator)
-        scene, scene_lengths, scene_targets = torch.zeros_like(waveform), torch.zeros_like(lengths), torch.zeros_like(targets)
+        scene, scene_lengths, scene_targets = map(torch.zeros_like, (waveform, lengths, targets))
         for event in range(self.max_events):
-            other = torch.randperm(clips, device=device, generator=generator) if event else torch.arange(clips, device=device)
+            other = torch.randperm(clips, device=device, generator=generator)
+            if event == 0:
+                other = torch.arange(clips, device=device)
             draw = torch.rand(3, clips, 1, device=device, generator=generator)
             room = (samples - lengths[other]).unsqueeze(1)
             onset = torch.where(draw[0] < self.shift, draw[1] * room, 0.0).long()

@@ -79,14 +79,18 @@ def read_audio(file: AudioFile, sample_rate: int, *, name: str | None = None) ->
         try:
             samples = sound.read(dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            raise InputError(f"expected audio that decodes to its end, got an error in '{name}' ({error}); "
-                             "replace or leave out the file") from error
+            raise InputError(
+                f"expected audio that decodes to its end, got an error in '{name}' ({error}); "
+                "replace or leave out the file"
+            ) from error
     if len(samples) == 0:
         raise InputError(f"expected at least one sample, got none in '{name}'; leave out the file")
     # The length an MP3 header announces is an estimate; elsewhere it is a promise.
     if len(samples) < frames and container != "MP3":
-        raise InputError(f"expected {frames} samples, got {len(samples)} in '{name}', which is cut short; "
-                         "replace or leave out the file")
+        raise InputError(
+            f"expected {frames} samples, got {len(samples)} in '{name}', which is cut short; "
+            "replace or leave out the file"
+        )
     if not np.isfinite(samples).all():
         raise InputError(f"expected finite samples, got NaN or infinity in '{name}'; repair or leave out the file")
     waveform = _resample(torch.from_numpy(samples.mean(axis=1, dtype=np.float32)), rate, sample_rate)
@@ -117,7 +121,7 @@ def _resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
     # a few millionths, far below a hundredth of a semitone, takes a thousandth of the memory.
     if ratio.numerator * ratio.denominator > 2_000_000:
         ratio = ratio.limit_denominator(200) if ratio > 1 else 1 / (1 / ratio).limit_denominator(200)
-    return resample(
+    resampled: Tensor = resample(
         waveform,
         ratio.numerator,
         ratio.denominator,
@@ -126,6 +130,7 @@ def _resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
         resampling_method="sinc_interp_kaiser",
         beta=14.769656459379492,
     )
+    return resampled
 
 
 def _open(file: AudioFile, name: str) -> soundfile.SoundFile:
@@ -135,11 +140,15 @@ def _open(file: AudioFile, name: str) -> soundfile.SoundFile:
         sound = soundfile.SoundFile(file)
     # TypeError: headerless .raw files need a rate and a channel count that nobody gave.
     except (soundfile.SoundFileError, TypeError, OSError) as error:
-        raise InputError(f"expected a sound file that libsndfile reads, got '{name}', which cannot be decoded; "
-                         "convert it to WAV or FLAC, or leave it out") from error
+        raise InputError(
+            f"expected a sound file that libsndfile reads, got '{name}', which cannot be decoded; "
+            "convert it to WAV or FLAC, or leave it out"
+        ) from error
     if not 0 < sound.samplerate <= MAX_SAMPLE_RATE:
-        raise InputError(f"expected a sample rate of 1 to {MAX_SAMPLE_RATE} Hz, got {sound.samplerate} Hz in '{name}'; "
-                         "convert it to a usual rate")
+        raise InputError(
+            f"expected a sample rate of 1 to {MAX_SAMPLE_RATE} Hz, got {sound.samplerate} Hz in '{name}'; "
+            "convert it to a usual rate"
+        )
     return sound
 
 

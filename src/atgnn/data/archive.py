@@ -6,7 +6,7 @@ import hashlib
 import io
 import itertools
 import json
-import os
+import secrets
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -53,8 +53,11 @@ def new_directory(out: Path, overwrite: bool) -> Iterator[Path]:
         raise InputError(f"expected a new folder, got '{out}', which is there; choose another name or give --overwrite")
     if occupied and not (out.is_dir() and find_splits(out)):
         raise InputError(f"expected shards to overwrite, got '{out}', which holds something else; choose another name")
-    unfinished = out.parent / f".{out.name}.{os.getpid()}.tmp"
-    unfinished.mkdir(parents=True)
+    unfinished = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        unfinished.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"expected a folder to write to, got '{out.parent}' ({error}); choose another") from error
     try:
         yield unfinished
         if occupied:
@@ -75,7 +78,7 @@ def write_split(
     labels: list[str],
     clips_per_shard: int,
     recipe: dict[str, Any],
-) -> SplitIndex:
+) -> None:
     """Write one split, its index last; the same samples give the same bytes.
 
     Args:
@@ -101,10 +104,8 @@ def write_split(
         shards.append(Shard(path.name, path.stat().st_size, file_digest(path), targets))
         seconds += sum(sample.meta["duration"] for sample in batch)
     if not shards:
-        raise InputError(f"expected clips for every split, got none for '{directory.name}'; add clips or drop the split")
-    index = SplitIndex(directory, sample_rate, labels, shards, seconds, recipe)
-    index.write()
-    return index
+        raise InputError(f"expected clips in every split, got none in '{directory.name}'; add clips or drop the split")
+    SplitIndex(directory, sample_rate, labels, shards, seconds, recipe).write()
 
 
 def read_shard(directory: Path, shard: Shard) -> Iterator[Sample]:
@@ -126,15 +127,20 @@ def read_shard(directory: Path, shard: Shard) -> Iterator[Sample]:
         # The open file goes to the reader rather than its name: WebDataset runs names that start with 'pipe:'.
         with path.open("rb") as stream:
             for fields in group_by_keys(tar_file_expander([{"url": path.name, "stream": stream}])):
-                yield _sample(fields)
                 count += 1
+                if count > shard.clips:
+                    break
+                yield _sample(fields)
     except InputError:
         raise
     except (OSError, EOFError, KeyError, TypeError, ValueError, AssertionError, tarfile.TarError) as error:
-        raise InputError(f"expected a whole tar of clips, got a damaged shard '{path}' "
-                         f"({type(error).__name__} after {count} clips); copy or write it again") from error
+        raise InputError(
+            f"expected a whole tar of clips, got a damaged shard '{path}' "
+            f"({type(error).__name__} at clip {count}); copy or write it again"
+        ) from error
     if count != shard.clips:
-        raise InputError(f"expected {shard.clips} clips, got {count} in shard '{path}'; copy or write it again")
+        got = "more" if count > shard.clips else count
+        raise InputError(f"expected {shard.clips} clips, got {got} in shard '{path}'; copy or write it again")
 
 
 def file_digest(path: Path) -> str:

@@ -127,8 +127,13 @@ class ShardReport:
             f"{split.name}: {split.clips} clips, {split.seconds / 60:.1f} min, {len(split.shards)} shards"
             for split in self.splits
         ]
-        return "\n".join([f"{self.directory}: {len(self.splits[0].labels)} labels", *lines,
-                          *(f"left out: {reason}" for reason in self.missing)])
+        return "\n".join(
+            [
+                f"{self.directory}: {len(self.splits[0].labels)} labels",
+                *lines,
+                *(f"left out: {reason}" for reason in self.missing),
+            ]
+        )
 
 
 def read_index(directory: Path) -> SplitIndex:
@@ -163,8 +168,9 @@ def read_index(directory: Path) -> SplitIndex:
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"expected a whole index, got one that is damaged in '{path}' ({error}); "
-                         "write the shards again") from error
+        raise InputError(
+            f"expected a whole index, got one that is damaged in '{path}' ({error}); write the shards again"
+        ) from error
     if index.clips == 0:
         raise InputError(f"expected clips, got an empty split in '{directory}'; write the shards again")
     return index
@@ -191,8 +197,10 @@ def read_splits(directory: Path, names: Sequence[str] | None = None) -> list[Spl
     names = there if names is None else list(names)
     absent = [name for name in names if name not in there]
     if absent:
-        raise InputError(f"expected one of the splits {', '.join(there)}, got {', '.join(absent)} for '{directory}'; "
-                         "name a split that is there")
+        raise InputError(
+            f"expected one of the splits {', '.join(there)}, got {', '.join(absent)} for '{directory}'; "
+            "name a split that is there"
+        )
     splits = [read_index(directory / name) for name in names]
     for split in splits[1:]:
         if (split.labels, split.sample_rate) != (splits[0].labels, splits[0].sample_rate):

@@ -130,4 +130,4 @@ def balanced_weights(splits: Sequence[SplitIndex]) -> NDArray[np.float64]:
     none = len(splits[0].labels)
     owner = np.repeat(np.arange(len(clips)), [max(1, len(labels)) for labels in clips])
     label = np.array([i for labels in clips for i in (labels or (none,))])
-    return np.bincount(owner, weights=1 / np.bincount(label)[label], minlength=len(clips))
+    return np.bincount(owner, weights=1 / np.bincount(label)[label], minlength=len(clips)).astype(np.float64)

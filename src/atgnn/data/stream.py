@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypedDict
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import torch
 import webdataset as wds
-from numpy.random import Generator, default_rng
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -20,18 +21,21 @@ from atgnn.data.labels import Vocabulary
 from atgnn.data.plan import Draws, Plan
 from atgnn.errors import InputError
 
-Read = tuple[int, Sample | None]
-"""The place of a clip in the plan, and the clip; None is a filler."""
-
 
 class Batch(TypedDict):
-    """What every loader gives: B clips of T samples, S labels; ``mask`` is False for fillers."""
+    """B clips of T samples with S labels; ``mask`` is False for fillers, ``lengths`` says where audio ends."""
 
     waveform: Tensor
     lengths: Tensor
     targets: Tensor
     mask: Tensor
     key: list[str]
+
+
+class _Read(NamedTuple):
+    place: int  # in the plan of this rank
+    number: int  # of the clip, -1 for a filler
+    sample: Sample | None
 
 
 class ShardStream(IterableDataset[Batch]):
@@ -55,13 +59,14 @@ class ShardStream(IterableDataset[Batch]):
     def __init__(
         self, splits: Sequence[SplitIndex], plan: Plan, *, crop_seconds: float, shuffle: int = 0, seed: int = 0
     ) -> None:
-        self.splits = list(splits)
         self.plan = plan
-        self.sample_rate = splits[0].sample_rate
-        self.samples = round(crop_seconds * self.sample_rate)
         self.shuffle = shuffle
         self.seed = seed
+        self.sample_rate = splits[0].sample_rate
+        self.crop = round(crop_seconds * self.sample_rate)
         self._vocabulary = Vocabulary(splits[0].labels)
+        self._shards = [(split.directory, shard) for split in splits for shard in split.shards]
+        self._starts = np.cumsum([0, *(shard.clips for _, shard in self._shards)])
         # In shared memory, so that workers that live through several epochs see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -74,44 +79,85 @@ class ShardStream(IterableDataset[Batch]):
         self._epoch.fill_(epoch)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches of this worker."""
-        epoch = int(self._epoch)
+        """Batches of this worker: a contiguous part of its rank's, so that few shards are opened twice."""
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        first, last = (len(self.plan) * w // workers * self.plan.batch_size for w in (worker, worker + 1))
-        draws = self.plan.draws(epoch)
-        reads = self._read(draws[first:last], first)
+        epoch, size = int(self._epoch), self.plan.batch_size
+        first, last = (size * (len(self.plan) * part // workers) for part in (worker, worker + 1))
+        draws = self.plan.draws(epoch)[first:last]
+        reads = self._read(draws, first)
         if self.shuffle > 1:
-            rng = np.random.default_rng([self.seed, epoch, int(draws[0]), worker])
-            reads = _shuffle(reads, self.shuffle, rng)
-        yield from self._batches(reads, epoch)
+            rng = random.Random(f"{self.seed}/{epoch}/{first}/{draws[:1]}")
+            reads = wds.shuffle(self.shuffle, initial=self.shuffle, rng=rng)(reads)
+        while batch := list(itertools.islice(reads, size)):
+            yield self._batch(batch, epoch)
 
-    def _read(self, draws: Draws, first: int) -> Iterator[Read]:
-        shards = [(split.directory, shard) for split in self.splits for shard in split.shards]
-        starts = np.concatenate([[0], np.cumsum([shard.clips for _, shard in shards])])
-        owner = np.searchsorted(starts, draws, side="right") - 1
-        # A new tar, another pass over the same one, or fillers: each begins a run that is read front to back.
-        breaks = np.flatnonzero((np.diff(owner) != 0) | (np.diff(draws) < 0)) + 1
-        for run in np.split(np.arange(len(draws)), breaks):
-            if len(run) == 0 or draws[run[0]] < 0:
-                yield from ((int(first + i), None) for i in run)
+    def _read(self, draws: Draws, first: int) -> Iterator[_Read]:
+        owners = np.searchsorted(self._starts, draws, side="right") - 1
+        # Another tar, the same one from the front again, or fillers: each begins a run that is read front to back.
+        breaks = np.flatnonzero((np.diff(owners) != 0) | (np.diff(draws) < 0)) + 1
+        for run in np.split(np.arange(len(draws)), breaks) if len(draws) else ():
+            owner = owners[run[0]]
+            if owner < 0:
+                yield from (_Read(first + int(i), -1, None) for i in run)
                 continue
-            directory, shard = shards[owner[run[0]]]
-            wanted = iter(run)
-            i = next(wanted)
-            for number, sample in enumerate(read_shard(directory, shard), start=int(starts[owner[i]])):
-                while i is not None and draws[i] == number:
-                    yield int(first + i), sample
-                    i = next(wanted, None)
-                if i is None:
+            wanted = run.tolist()
+            for number, sample in enumerate(read_shard(*self._shards[owner]), start=int(self._starts[owner])):
+                while wanted and draws[wanted[0]] == number:
+                    yield _Read(first + wanted.pop(0), number, sample)
+                if not wanted:
                     break
 
-    def _batches(self, reads: Iterable[Read], epoch: int) -> Iterator[Batch]:
-        clips: list[Batch] = []
-        for place, sample in reads:
-            clips.append(self._clip(sample, default_rng([self.seed, epoch, place])))
-            if len(clips) == self.plan.batch_size:
-                yield _collate(clips)
-                clips = []
-        if clips:
-            yield _collate(clips)
+    def _batch(self, reads: list[_Read], epoch: int) -> Batch:
+        batch = Batch(
+            waveform=torch.zeros(len(reads), self.crop),
+            lengths=torch.full((len(reads),), self.crop),
+            targets=torch.zeros(len(reads), len(self._vocabulary)),
+            mask=torch.zeros(len(reads), dtype=torch.bool),
+            key=[read.sample.key if read.sample else "" for read in reads],
+        )
+        for row, (place, number, sample) in enumerate(reads):
+            if sample is None:
+                continue
+            clip = read_audio(io.BytesIO(sample.flac), self.sample_rate, name=sample.key)
+            if self.shuffle and len(clip) > self.crop:
+                rng = np.random.default_rng([self.seed, epoch, place, number])
+                clip = clip[rng.integers(len(clip) - self.crop + 1) :]
+            clip = clip[: self.crop]
+            batch["waveform"][row, : len(clip)] = clip
+            batch["lengths"][row] = len(clip)
+            batch["targets"][row] = self._vocabulary.encode(sample.meta["labels"], sample.key)
+            batch["mask"][row] = True
+        return batch
+
+
+class ShardLoader:
+    """A DataLoader over a stream, which knows its length and whose epoch can be set.
+
+    Args:
+        stream: where the batches come from.
+        workers: processes that decode; 0 decodes in this one.
+    """
+
+    def __init__(self, stream: ShardStream, workers: int) -> None:
+        # Under these names Lightning looks for set_epoch, and for whether shuffling is its business.
+        self.sampler = self.dataset = stream
+        self._loader = DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def __len__(self) -> int:
+        """Batches of an epoch, the same on every rank."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches of one epoch."""
+        try:
+            yield from self._loader
+        except InputError as error:
+            # A worker's error comes with its traceback in front of the sentence.
+            raise InputError(str(error).rstrip().rsplit("InputError: ", 1)[-1]) from None

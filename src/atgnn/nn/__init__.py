@@ -24,6 +24,7 @@ __all__ = [
     "PositionEmbedding",
     "SAGEConv",
     "Stem",
+    "StochasticDepth",
     "grid_position",
     "knn",
 ]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
 
 from atgnn.nn.dense import GroupedLinear
 from atgnn.nn.graph import Neighbors
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # PyG calls torch.jit.script while it is imported
+    from torch_geometric.nn import MessagePassing
 
 Nodes = Tensor | tuple[Tensor, Tensor]
 

@@ -63,7 +63,7 @@ class PositionEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the embedding."""
-        weight = self.weight
+        weight: Tensor = self.weight
         if weight.shape[-2:] != x.shape[-2:]:
             weight = F.interpolate(weight, size=x.shape[-2:], mode="bicubic", align_corners=False)
         return x + weight.contiguous(memory_format=torch.channels_last)

@@ -54,9 +54,7 @@ def sine_cosine(position: Tensor, dim: int) -> Tensor:
     return torch.cat((angle.sin(), angle.cos()), dim=1)
 
 
-def grid_position(
-    height: int, width: int, dim: int, reduction: int = 1, device: torch.device | None = None
-) -> Tensor:
+def grid_position(height: int, width: int, dim: int, reduction: int = 1, device: torch.device | None = None) -> Tensor:
     r"""Coordinates of grid cells whose squared distance is the relative-position bias of a pyramid.
 
     With E the 2-D sine-cosine embedding, :math:`\lVert E_i \rVert^2 = D/2` for every cell, so that

@@ -1,0 +1,48 @@
+# `make demo` and `make test` set everything up that they need. FAST=1 shortens the demo to about a minute.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SEED   ?= 0
+KIND   := $(if $(FAST),fast,full)
+CLIPS  := data/shards/mini/clips
+SCENES := data/shards/mini/$(KIND)
+RUN    := runs/mini/$(KIND)-seed$(SEED)
+HEARD  := data/mini/clips/loop-amen.flac
+
+.PHONY: setup demo test test-fast lint folds clean
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml constraints.txt setup.sh
+	PYTHON=$(PYTHON) VENV=$(VENV) bash setup.sh
+	touch $@
+
+# Scenes of real recordings, a network that learns to tag them, its scores beside a linear probe's, and a picture.
+demo: setup $(CLIPS) $(SCENES)
+	$(BIN)/atgnn fit -c experiments/base.yaml -c experiments/mini/$(KIND).yaml --seed_everything $(SEED) \
+	    --data.shards $(SCENES) --trainer.logger.init_args.name $(KIND)-seed$(SEED)
+	$(BIN)/atgnn test -c $(RUN)/config.yaml --ckpt_path $(RUN)/checkpoints/best.ckpt --trainer.logger false
+	$(BIN)/atgnn probe $(SCENES) $(RUN)/probe.npz --crop_seconds 5.12
+	$(BIN)/atgnn score $(RUN)/checkpoints/scores.npz --against $(RUN)/probe.npz --names '[atgnn, linear probe]' --json_file $(RUN)/score.json
+	$(BIN)/atgnn tag $(HEARD) --checkpoint $(RUN)/checkpoints/best.ckpt --picture $(RUN)/picture.png
+
+$(CLIPS): | setup
+	$(BIN)/atgnn shards write data/mini $@
+
+$(SCENES): | $(CLIPS)
+	$(BIN)/atgnn shards mix $(CLIPS) $@ --duration 5.12 $(if $(FAST),\
+	    --scenes.train 96 --scenes.val 32 --scenes.test 64,--scenes.train 1200 --scenes.val 100 --scenes.test 300)
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-fast: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf data/shards runs build dist

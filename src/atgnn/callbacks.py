@@ -1,0 +1,48 @@
+"""Lightning callbacks: keep the scores of a test, so that they can be pooled and compared later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from atgnn.scores import Scores
+
+
+class ScoreWriter(L.Callback):
+    """Write the scores and targets of every tested clip to ``scores.npz``, beside the checkpoint that is tested.
+
+    With several processes each writes its own clips, to ``scores-<rank>.npz``; ``atgnn score`` pools them.
+
+    Args:
+        filename: name of the file.
+    """
+
+    def __init__(self, filename: str = "scores.npz") -> None:
+        self.filename = filename
+        self._keys: list[str] = []
+        self._scores: list[Tensor] = []
+        self._targets: list[Tensor] = []
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: int
+    ) -> None:
+        """Collect a batch, without the clips that only fill it up."""
+        mask = batch["mask"].cpu()
+        self._keys += [key for key, real in zip(batch["key"], mask.tolist(), strict=True) if real]
+        self._scores.append(outputs.detach().float().cpu()[mask])
+        self._targets.append(batch["targets"].cpu()[mask])
+
+    def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Write the file."""
+        checkpoint = trainer.ckpt_path
+        folder = Path(checkpoint).parent if checkpoint else Path(trainer.log_dir or trainer.default_root_dir)
+        path = folder / self.filename
+        if trainer.world_size > 1:
+            path = path.with_stem(f"{path.stem}-{trainer.global_rank}")
+        labels: list[str] = list(module.labels)  # type: ignore[arg-type]
+        Scores(self._keys, labels, torch.cat(self._scores).numpy(), torch.cat(self._targets).numpy()).save(path)
+        self._keys, self._scores, self._targets = [], [], []

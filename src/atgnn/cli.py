@@ -1,0 +1,137 @@
+"""The `atgnn` command: Lightning's fit, validate, test and predict, and one typed function for every other task."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from typing import Any
+
+from rich.console import Console
+
+from atgnn.errors import InputError
+from atgnn.weights import load_checkpoint
+
+LIGHTNING = {
+    "fit": "train a tagger: -c experiments/base.yaml -c OVERLAY.yaml …",
+    "validate": "score a checkpoint on the validation split",
+    "test": "score a checkpoint on the test split and write scores.npz",
+    "predict": "score clips without looking at their labels",
+}
+TASKS = {
+    "shards write": "pack a folder or a manifest of recordings into shards",
+    "shards mix": "make polyphonic scenes of single-event clips",
+    "shards check": "verify shards: hashes, counts, and that every clip decodes",
+    "tag": "say which sounds are in recordings",
+    "score": "print the average precision of every label, beside chance and a second model",
+    "probe": "fit a linear probe on mean log-mels, as a floor to compare with",
+    "weights pack": "keep the weights and settings of a checkpoint as safetensors",
+}
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command; bad input ends with one sentence on standard error and exit code 2."""
+    given, args = args, sys.argv[1:] if args is None else args
+    try:
+        if not args or args[0] in ("-h", "--help"):
+            _help()
+        elif args[0] == "--version":
+            from atgnn import __version__
+
+            Console().print(f"atgnn {__version__}", highlight=False)
+        elif args[0] in LIGHTNING:
+            _lightning(given)
+        else:
+            _task(args)
+    except InputError as error:
+        Console(stderr=True, soft_wrap=True).print(f"atgnn: {error}", style="red", highlight=False, markup=False)
+        return 2
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def _help() -> None:
+    console = Console()
+    console.print("usage: atgnn COMMAND …      (atgnn COMMAND --help says more)\n", highlight=False, markup=False)
+    for title, commands in (("Training", LIGHTNING), ("Data and recordings", TASKS)):
+        console.print(f"{title}:", highlight=False)
+        for name, what in commands.items():
+            console.print(f"  {name:<14} {what}", highlight=False, markup=False)
+        console.print()
+
+
+def _lightning(args: list[str] | None) -> None:
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+    from atgnn.data.datamodule import ShardDataModule
+    from atgnn.module import TaggingModule
+
+    class CLI(LightningCLI):
+        """LightningCLI in which model and data agree on labels, sample rate and length of clips."""
+
+        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.link_arguments("data.labels", "model.init_args.labels", apply_on="instantiate")
+            parser.link_arguments("model.init_args.sample_rate", "data.sample_rate")
+            parser.link_arguments("model.init_args.clip_seconds", "data.crop_seconds")
+
+    _quiet_lightning()
+    _check_checkpoint(args if args is not None else sys.argv[1:])
+    CLI(TaggingModule, ShardDataModule, subclass_mode_model=True, save_config_kwargs={"overwrite": True}, args=args)
+
+
+def _check_checkpoint(args: list[str]) -> None:
+    """Look at --ckpt_path before Lightning does: it reads the model's settings from it, and fails with a traceback."""
+    for option, value in zip(args, [*args[1:], ""], strict=True):
+        path = value if option == "--ckpt_path" else option.removeprefix("--ckpt_path=")
+        if path != option and path not in ("best", "last", "null"):
+            load_checkpoint(path)
+
+
+def _quiet_lightning() -> None:
+    """Leave out what Lightning says to everybody and what does not hold here."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_about_this_run)
+    for message in (
+        ".*IterableDataset.*has `__len__` defined.*",  # ours is configured for each worker
+        ".*treespec, LeafSpec.*",
+        ".*smaller than the logging interval.*",
+        ".*does not have many workers.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _is_about_this_run(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()
+
+
+def _task(args: list[str]) -> None:
+    from jsonargparse import auto_cli
+
+    from atgnn.baselines.probe import probe
+    from atgnn.data.check import check_shards
+    from atgnn.data.mix import mix_shards
+    from atgnn.data.shards import write_shards
+    from atgnn.inference.report import tag
+    from atgnn.scores import score
+    from atgnn.weights import pack
+
+    components: dict[str, Any] = {
+        "shards": {
+            "_help": "write, mix and check shards",
+            "write": write_shards,
+            "mix": mix_shards,
+            "check": check_shards,
+        },
+        "tag": tag,
+        "score": score,
+        "probe": probe,
+        "weights": {"_help": "move weights between forms", "pack": pack},
+    }
+    report = auto_cli(components, args=args, as_positional=True, fail_untyped=True, prog="atgnn")
+    if report is not None:
+        Console().print(report, highlight=False, markup=False)
+
+
+def run() -> None:
+    """Entry point of the `atgnn` command."""
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Shards as a LightningDataModule, from plain values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from lightning.pytorch import LightningDataModule
+
+from atgnn.data.index import SplitIndex, find_splits, read_splits
+from atgnn.data.plan import EvaluationPlan, Plan, TrainingPlan
+from atgnn.data.stream import ShardLoader, ShardStream
+from atgnn.errors import InputError
+
+
+class ShardDataModule(LightningDataModule):
+    """Stream training, validation and test clips from shards.
+
+    Splits are named as their folders in ``shards``. Several names are read as one split, so that cross-validation
+    needs no second copy: ``train=["fold1", "fold2", "fold3"], val="fold4", test="fold0"``.
+
+    Args:
+        shards: folder that ``atgnn shards write`` or ``atgnn shards mix`` made.
+        batch_size: clips of a batch on one device.
+        crop_seconds: length of every waveform; shorter clips are padded with zeros, longer ones cut: at random in
+            training, after their beginning elsewhere.
+        sample_rate: rate in Hz that the shards must have.
+        train: split or splits to train on.
+        val: split or splits to validate on; none to leave validation out.
+        test: split or splits to test on.
+        predict: split or splits to predict; those of ``test`` by default.
+        workers: processes that decode, on each device; 0 decodes in the training process.
+        shuffle: encoded clips held in each worker's shuffle buffer.
+        balance: draw training clips so that rare labels come as often as common ones.
+        steps_per_epoch: training batches of an epoch on each device; by default one pass over the clips.
+        seed: of the training order and crops.
+
+    Raises:
+        InputError: if there are no shards, one is damaged, their labels differ, or they have another sample rate.
+    """
+
+    def __init__(
+        self,
+        shards: str,
+        batch_size: int = 24,
+        crop_seconds: float = 10.24,
+        sample_rate: int = 16000,
+        train: str | list[str] = "train",
+        val: str | list[str] | None = "val",
+        test: str | list[str] | None = "test",
+        predict: str | list[str] | None = None,
+        workers: int = 0,
+        shuffle: int = 1000,
+        balance: bool = False,
+        steps_per_epoch: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("crop_seconds", crop_seconds), ("shuffle", shuffle)):
+            if value <= 0:
+                raise InputError(f"expected {name} above 0, got {value}; give a positive number")
+        if round(crop_seconds * sample_rate) < 1:
+            raise InputError(f"expected crop_seconds of at least one sample, got {crop_seconds}; give a longer crop")
+        if steps_per_epoch is not None and steps_per_epoch < 1:
+            raise InputError(f"expected steps_per_epoch of at least 1, got {steps_per_epoch}; leave it out")
+        self.shards = Path(shards)
+        self.batch_size = batch_size
+        self.crop_seconds = crop_seconds
+        self.sample_rate = sample_rate
+        self.train, self.val, self.test = _names(train), _names(val), _names(test)
+        self.predict = _names(predict) or self.test
+        self.workers = workers
+        self.shuffle = shuffle
+        self.balance = balance
+        self.steps_per_epoch = steps_per_epoch
+        self.seed = seed
+        self._check()
+
+    @property
+    def labels(self) -> list[str]:
+        """Label names in the order of the targets."""
+        return next(iter(self._splits.values())).labels
+
+    @property
+    def manifest_hash(self) -> str:
+        """SHA-256 over the indices of all splits in use: equal hashes, equal data."""
+        digests = "".join(self._splits[name].digest for name in sorted(self._splits))
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+    def train_dataloader(self) -> ShardLoader:
+        """Shuffled training clips, cut at random."""
+        splits = self._named(self.train, "train")
+        rank, world_size = self._place()
+        plan = TrainingPlan(
+            splits,
+            self.batch_size,
+            steps=self.steps_per_epoch,
+            balance=self.balance,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        return self._loader(splits, plan, shuffle=self.shuffle)
+
+    def val_dataloader(self) -> ShardLoader | list[ShardLoader]:
+        """Validation clips, each once; no loader where ``val`` is none."""
+        return self._evaluation(self.val, "val") if self.val else []
+
+    def test_dataloader(self) -> ShardLoader:
+        """Test clips, each once."""
+        return self._evaluation(self.test, "test")
+
+    def predict_dataloader(self) -> ShardLoader:
+        """Clips to predict, each once."""
+        return self._evaluation(self.predict, "predict")
+
+    @cached_property
+    def _splits(self) -> dict[str, SplitIndex]:
+        there = find_splits(self.shards)
+        # A copy of the shards that holds the test split alone can be tested: what is absent fails when it is read.
+        used = [name for name in dict.fromkeys([*self.train, *self.val, *self.test, *self.predict]) if name in there]
+        return {split.name: split for split in read_splits(self.shards, used or there)}
+
+    def _check(self) -> None:
+        rate = next(iter(self._splits.values())).sample_rate
+        if rate != self.sample_rate:
+            raise InputError(
+                f"expected {self.sample_rate} Hz, got {rate} Hz in '{self.shards}'; "
+                f"write the shards with --sample-rate {self.sample_rate}"
+            )
+
+    def _named(self, names: Sequence[str], role: str) -> list[SplitIndex]:
+        absent = [name for name in names if name not in self._splits]
+        if absent or not names:
+            raise InputError(
+                f"expected a split of '{self.shards}' ({', '.join(find_splits(self.shards))}) for {role}, "
+                f"got {', '.join(absent) or 'none'}; name one that is there"
+            )
+        return [self._splits[name] for name in names]
+
+    def _evaluation(self, names: Sequence[str], role: str) -> ShardLoader:
+        splits = self._named(names, role)
+        rank, world_size = self._place()
+        return self._loader(splits, EvaluationPlan(splits, self.batch_size, rank=rank, world_size=world_size))
+
+    def _loader(self, splits: list[SplitIndex], plan: Plan, shuffle: int = 0) -> ShardLoader:
+        stream = ShardStream(splits, plan, crop_seconds=self.crop_seconds, shuffle=shuffle, seed=self.seed)
+        return ShardLoader(stream, self.workers)
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def _names(names: str | list[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or [])

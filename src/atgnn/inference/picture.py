@@ -1,0 +1,81 @@
+"""A picture of a recording: its log-mel spectrogram, with the tags over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from atgnn.audio.files import read_audio
+from atgnn.inference.files import score_waveform, windows
+from atgnn.module import ATGNN
+
+
+@torch.inference_mode()
+def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, top: int = 6) -> None:
+    """Draw the start of a recording and write it as PNG, SVG or PDF, by the ending of ``out``.
+
+    Above: the log-mel spectrogram. Below: the score of the most probable tags in each half-overlapping window.
+
+    Args:
+        model: in eval mode.
+        path: the recording.
+        out: picture to write.
+        seconds: how much of the recording is drawn.
+        top: how many tags.
+    """
+    frontend = model.tagger.frontend
+    rate = frontend.sample_rate
+    waveform = read_audio(path, rate)[: round(seconds * rate)]
+    size = round(model.clip_seconds * rate)
+    cut, lengths = windows(waveform, size)
+    scores = torch.cat([model(c, n).sigmoid() for c, n in zip(cut.split(8), lengths.split(8), strict=True)])
+    total = score_waveform(model, waveform)
+    best = total.argsort(descending=True)[:top].tolist()
+
+    duration = waveform.size(0) / rate
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    spectrum, timeline = figure.subplots(2, 1, sharex=True, height_ratios=(3, 0.4 + 0.28 * len(best)))
+    valid = max(1, (waveform.size(0) - frontend.win_length) // frontend.hop_length + 1)
+    log_mel = frontend(waveform)[0, 0, :, :valid].numpy()
+    spectrum.imshow(
+        log_mel, origin="lower", aspect="auto", cmap="magma", interpolation="nearest",
+        extent=(0, duration, 0, log_mel.shape[0]), vmin=np.quantile(log_mel, 0.05),
+    )  # fmt: skip
+    spectrum.set_yticks(*_mel_ticks(frontend.mel, rate))
+    spectrum.set_ylabel("frequency (Hz, mel scale)")
+    names = "   ".join(f"{model.labels[i]} {total[i]:.2f}" for i in best[:3])
+    spectrum.set_title(f"{Path(path).name}\n{names}", loc="left")
+
+    starts = _starts(waveform.size(0), size, len(cut)) / rate
+    for row, label in enumerate(best):
+        for start, score in zip(starts, scores[:, label].tolist(), strict=True):
+            end = min(duration, start + model.clip_seconds)
+            timeline.barh(-row, end - start, left=start, height=0.8, color="#1f4e9c", alpha=score / _overlap(len(cut)))
+    timeline.set_yticks([-row for row in range(len(best))], [f"{model.labels[i]}  {total[i]:.2f}" for i in best])
+    timeline.set_xlabel("time (s); darker is more probable")
+    timeline.set_xlim(0, duration)
+    timeline.set_ylim(-len(best) + 0.5, 0.5)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=120)
+
+
+def _starts(samples: int, size: int, count: int) -> np.ndarray:
+    starts = np.arange(count) * (size // 2)
+    if count > 1:
+        starts[-1] = samples - size
+    return starts
+
+
+def _overlap(count: int) -> float:
+    return 1.0 if count == 1 else 1.6
+
+
+def _mel_ticks(mel: Tensor, rate: int) -> tuple[list[int], list[str]]:
+    """Bins of the mel bank nearest to round frequencies, and their names."""
+    centers = mel.argmax(dim=0) * (rate / 2) / (mel.size(0) - 1)
+    wanted = [f for f in (100, 250, 500, 1000, 2000, 4000, 8000) if f < 0.95 * rate / 2]
+    return [int((centers - f).abs().argmin()) for f in wanted], [str(f) for f in wanted]

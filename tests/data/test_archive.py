@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from atgnn.data.archive import new_directory, read_shard
+from atgnn.data.index import Shard, read_index
+from atgnn.errors import InputError
+
+CLIPS = [["a"], ["a", "c"], [], ["c"], ["b"]]
+
+
+def test_clips_come_back_in_order(write_clips: Callable[..., Path]) -> None:
+    index = read_index(write_clips({"train": CLIPS}) / "train")
+    samples = [sample for shard in index.shards for sample in read_shard(index.directory, shard)]
+    assert [sample.key for sample in samples] == [f"train-{n:04d}" for n in range(5)]
+    assert [sample.meta["labels"] for sample in samples] == CLIPS
+    assert samples[0].flac.startswith(b"fLaC")
+
+
+def test_tars_are_the_same_bytes_each_time(write_clips: Callable[..., Path]) -> None:
+    one, two = (write_clips({"train": CLIPS}, name=name) / "train" for name in ("one", "two"))
+    for path in one.iterdir():
+        assert path.read_bytes() == (two / path.name).read_bytes()
+    with tarfile.open(one / "000000.tar") as tar:
+        assert {(entry.mtime, entry.uid, entry.gid, entry.uname) for entry in tar} == {(0, 0, 0, "")}
+
+
+def test_a_truncated_tar_is_refused(write_clips: Callable[..., Path]) -> None:
+    index = read_index(write_clips({"train": CLIPS}) / "train")
+    path = index.directory / "000000.tar"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:3000])
+    message = r"expected \d+ bytes, got 3000 in shard '.*000000.tar'; copy or write it again"
+    with pytest.raises(InputError, match=message):
+        list(read_shard(index.directory, index.shards[0]))
+    # An index that agrees with the size does not help: inside a clip, and between two clips.
+    for size in (700, 4096):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match=r"000000\.tar"):
+            list(read_shard(index.directory, replace(index.shards[0], bytes=size)))
+    path.unlink()
+    with pytest.raises(InputError, match=r"got a damaged shard '.*000000.tar' \(FileNotFoundError at clip 0\)"):
+        list(read_shard(index.directory, index.shards[0]))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"x.flac": b""},
+        {"x.flac": b"", "x.json": b"{"},
+        {"x.flac": b"", "x.json": b"[]"},
+        {"x.json": b'{"labels": []}'},
+        {"x.flac": b"", "x.json": b'{"labels": 1}'},
+    ],
+)
+def test_a_clip_that_is_not_whole_is_refused(tmp_path: Path, members: dict[str, bytes]) -> None:
+    with tarfile.open(tmp_path / "000000.tar", "w") as tar:
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    shard = Shard("000000.tar", (tmp_path / "000000.tar").stat().st_size, "", [[]])
+    with pytest.raises(InputError, match="expected a whole tar of clips, got a damaged shard"):
+        list(read_shard(tmp_path, shard))
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+
+    def fail_halfway() -> None:
+        with new_directory(out, overwrite=False) as unfinished:
+            (unfinished / "half").write_text("")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert list(out.parent.iterdir()) == []
+    with new_directory(out, overwrite=False) as unfinished:
+        (unfinished / "whole").write_text("")
+        assert not out.exists()
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert (out / "whole").is_file()
+
+
+def test_only_shards_are_overwritten_and_only_when_told(write_clips: Callable[..., Path], tmp_path: Path) -> None:
+    shards = write_clips({"train": CLIPS})
+    with pytest.raises(InputError, match=r"got '.*shards', which is there; choose another name or give --overwrite"):
+        new_directory(shards, overwrite=False).__enter__()
+    with pytest.raises(RuntimeError), new_directory(shards, overwrite=True):
+        raise RuntimeError
+    assert read_index(shards / "train").clips == 5
+    with new_directory(shards, overwrite=True) as unfinished:
+        (unfinished / "new").write_text("")
+    assert [path.name for path in shards.iterdir()] == ["new"]
+    with pytest.raises(InputError, match=r"expected shards to overwrite, got '.*', which holds something else"):
+        new_directory(tmp_path, overwrite=True).__enter__()
+    with pytest.raises(InputError, match="expected a folder to write to, got"):
+        new_directory(shards / "new" / "out", overwrite=False).__enter__()
+    (tmp_path / "empty").mkdir()
+    with new_directory(tmp_path / "empty", overwrite=False):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "shards"]

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from atgnn.data.labels import Vocabulary, common_labels, read_vocabulary
+from atgnn.errors import InputError
+
+
+def test_targets_follow_the_order_of_the_vocabulary() -> None:
+    vocabulary = Vocabulary(["dog", "Beep, bleep", "cat"])
+    assert vocabulary.encode(["cat", "Beep, bleep"], "x").tolist() == [0, 1, 1]
+    assert vocabulary.encode([], "x").tolist() == [0, 0, 0]
+    assert vocabulary.indices(["cat", "dog", "cat"], "x") == [0, 2]
+
+
+def test_an_unknown_label_is_named() -> None:
+    with pytest.raises(InputError, match="expected one of the 2 labels of the vocabulary, got 'cow' in clip 'a17'"):
+        Vocabulary(["dog", "cat"]).encode(["cow"], "a17")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "expected label names"),
+        (["a", ""], "expected label names"),
+        (["a", "b", "a"], r"got \['a'\] more than once"),
+    ],
+)
+def test_a_vocabulary_has_different_names(labels: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Vocabulary(labels)
+
+
+def test_a_vocabulary_is_read_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("\ufeffdog\n\n Beep, bleep \n", encoding="utf-8")
+    assert read_vocabulary(tmp_path / "labels.txt").labels == ["dog", "Beep, bleep"]
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(InputError, match="expected one label a line, got nothing"):
+        read_vocabulary(tmp_path / "empty.txt")
+    with pytest.raises(InputError, match=r"expected a text file with one label a line, got '.*absent.txt'"):
+        read_vocabulary(tmp_path / "absent.txt")
+
+
+def test_common_labels_are_carried_by_enough_clips() -> None:
+    clips = [["b", "a"], ["b", "b"], ["c"]]
+    assert common_labels(clips, 1) == ["a", "b", "c"]
+    assert common_labels(clips, 2) == ["b"]
+    with pytest.raises(InputError, match="expected a label carried by 3 clips, got at most 2; lower --min-clips"):
+        common_labels(clips, 3)
