@@ -42,7 +42,7 @@ def main(args: list[str] | None = None) -> int:
         elif args[0] in LIGHTNING:
             _lightning(given)
         else:
-            _task(args)
+            _task([_underscored(arg) for arg in args])
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"atgnn: {error}", style="red", highlight=False, markup=False)
         return 2
@@ -130,6 +130,14 @@ def _task(args: list[str]) -> None:
     report = auto_cli(components, args=args, as_positional=True, fail_untyped=True, prog="atgnn")
     if report is not None:
         Console().print(report, highlight=False, markup=False)
+
+
+def _underscored(arg: str) -> str:
+    """Write --max-missing as --max_missing, which jsonargparse knows."""
+    if not arg.startswith("--"):
+        return arg
+    name, equals, value = arg.partition("=")
+    return name.replace("-", "_").replace("__", "--", 1) + equals + value
 
 
 def run() -> None:

@@ -103,7 +103,7 @@ class ATGNNNetwork(nn.Module):
 
         total = sum(size.blocks)
         ks, dilations = dilation_schedule(size.kind, total, k)
-        drop_paths = torch.linspace(0, drop_path, total).tolist()
+        drop_paths = [drop_path * i / max(1, total - 1) for i in range(total)]
         make_conv = partial_class(conv or {"class_path": "atgnn.nn.conv.MaxRelativeConv"})
         self.downsamples = nn.ModuleList(map(Downsample, channels, channels[1:]))
         self.stages = nn.ModuleList()
@@ -176,7 +176,7 @@ def dilation_schedule(kind: str, blocks: int, k: int) -> tuple[list[int], list[i
     """Neighbours and dilation of every block: pyramids keep k, isotropic networks grow it from k to 2k."""
     if kind == "pyramid":
         return [k] * blocks, [min(i // 4 + 1, max(1, 49 // k)) for i in range(blocks)]
-    ks = [int(n) for n in torch.linspace(k, 2 * k, blocks).tolist()]
+    ks = [k + k * i // max(1, blocks - 1) for i in range(blocks)]
     return ks, [min(i // 4 + 1, max(1, 196 // (2 * k))) for i in range(blocks)]
 
 
@@ -184,9 +184,10 @@ def partial_class(spec: ClassPath) -> Callable[..., nn.Module]:
     """Find the module class that a {class_path, init_args} names, and bind its init_args.
 
     Raises:
-        ValueError: if the path names no module class.
+        ValueError: if it has other keys, or the path names no module class.
     """
-    cls = locate(spec.get("class_path", ""))
+    known = isinstance(spec, dict) and set(spec) <= {"class_path", "init_args"}
+    cls = locate(str(spec.get("class_path"))) if known else None
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise ValueError(
             f"expected {{class_path: an importable nn.Module class, init_args: …}}, got {spec!r}; "
@@ -194,6 +195,6 @@ def partial_class(spec: ClassPath) -> Callable[..., nn.Module]:
         )
 
     def build(*args: Any) -> nn.Module:
-        return cls(*args, **spec.get("init_args", {}))
+        return cls(*args, **(spec.get("init_args") or {}))
 
     return build

@@ -38,7 +38,7 @@ class Variant:
         total = sum(self.blocks)
         blocks = [max(1, depth * count // total) for count in self.blocks]
         blocks[self.blocks.index(max(self.blocks))] += depth - sum(blocks)
-        mlg = [max(1, count // 2) if count > 2 else 1 for count in blocks] if self.mlg_blocks else []
+        mlg = [max(1, own * new // old) for own, new, old in zip(self.mlg_blocks, blocks, self.blocks, strict=False)]
         return replace(self, blocks=tuple(blocks), mlg_blocks=tuple(mlg))
 
 

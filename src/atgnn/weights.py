@@ -53,7 +53,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"expected a checkpoint at {path}, got no such file; `atgnn fit` writes one")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise InputError(_not_ours(path)) from error
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "atgnn"} <= checkpoint.keys():
         raise InputError(_not_ours(path))

@@ -50,7 +50,9 @@ def new_directory(out: Path, overwrite: bool) -> Iterator[Path]:
     """
     occupied = out.exists() and not (out.is_dir() and not any(out.iterdir()))
     if occupied and not overwrite:
-        raise InputError(f"expected a new folder, got '{out}', which is there; choose another name or give --overwrite")
+        raise InputError(
+            f"expected a new folder, got '{out}', which is there; choose another name or give --overwrite true"
+        )
     if occupied and not (out.is_dir() and find_splits(out)):
         raise InputError(f"expected shards to overwrite, got '{out}', which holds something else; choose another name")
     unfinished = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
-import torch
-from numpy.random import Generator
-from torch import Tensor
 
-from atgnn.audio.files import encode_flac, read_audio
-from atgnn.data.archive import Sample, new_directory, read_shard, write_split
-from atgnn.data.index import ShardReport, SplitIndex, read_splits
-from atgnn.data.labels import Vocabulary
+from atgnn.audio.files import encode_flac
+from atgnn.data.archive import Sample, new_directory, write_split
+from atgnn.data.index import ShardReport, read_splits
+from atgnn.data.scenes import EventPool, SceneStyle, mix_scene
 from atgnn.errors import InputError
-
-EVENT_RMS = 0.1
-PEAK = 0.99
-FADE_SECONDS = 0.005
 
 
 def mix_shards(
@@ -93,109 +83,6 @@ def mix_shards(
     return ShardReport(out, read_splits(out, list(scenes)))
 
 
-class Event(TypedDict):
-    """One event of a scene, times in seconds."""
-
-    key: str
-    labels: list[str]
-    onset: float
-    offset: float
-    level_db: float
-
-
-@dataclass(frozen=True, slots=True)
-class SceneStyle:
-    """What scenes are like.
-
-    Attributes:
-        samples: length of a scene.
-        events_min: fewest events.
-        events_max: most events.
-        level_min_db: level of the faintest events.
-        level_max_db: level of the loudest events.
-        distractors: probability that an event is a clip without a label.
-    """
-
-    samples: int
-    events_min: int = 2
-    events_max: int = 4
-    level_min_db: float = -12.0
-    level_max_db: float = 0.0
-    distractors: float = 0.1
-
-
-class EventPool:
-    """The clips of a split in memory, still encoded, to be drawn label first.
-
-    Args:
-        split: index of single-event clips.
-
-    Raises:
-        InputError: if a shard is damaged or no clip has a label.
-    """
-
-    def __init__(self, split: SplitIndex) -> None:
-        self.name = split.name
-        self.sample_rate = split.sample_rate
-        self.vocabulary = Vocabulary(split.labels)
-        self._samples = [sample for shard in split.shards for sample in read_shard(split.directory, shard)]
-        targets = [labels for shard in split.shards for labels in shard.targets]
-        carriers = [[n for n, labels in enumerate(targets) if i in labels] for i in range(len(split.labels))]
-        self._carriers = [clips for clips in carriers if clips]
-        self._unlabelled = [n for n, labels in enumerate(targets) if not labels]
-        if not self._carriers:
-            raise InputError(f"expected labelled clips, got none in split '{split.name}'; leave it out of --scenes")
-
-    def draw(self, rng: Generator, events: int, distractors: float) -> list[Sample]:
-        """Draw different clips, the first of them labelled; fewer where the split has fewer."""
-        drawn: dict[int, None] = {}
-        for _ in range(10 * events):
-            unlabelled = drawn and self._unlabelled and rng.random() < distractors
-            clips = self._unlabelled if unlabelled else self._carriers[rng.integers(len(self._carriers))]
-            drawn[clips[rng.integers(len(clips))]] = None
-            if len(drawn) == events:
-                break
-        return [self._samples[n] for n in drawn]
-
-
-def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tensor, list[Event]]:
-    """Mix one scene.
-
-    Args:
-        pool: clips to draw from.
-        style: what the scene is like.
-        rng: source of every choice.
-
-    Shape:
-        returns: (T,) within ±1, and for each event its key, labels, onset and offset in seconds, and level_db.
-    """
-    scene = torch.zeros(style.samples)
-    events: list[Event] = []
-    count = int(rng.integers(style.events_min, style.events_max + 1))
-    for sample in pool.draw(rng, count, style.distractors):
-        event = _cut(
-            read_audio(io.BytesIO(sample.flac), pool.sample_rate, name=sample.key),
-            style.samples,
-            rng,
-            round(FADE_SECONDS * pool.sample_rate),
-        )
-        level_db = round(float(rng.uniform(style.level_min_db, style.level_max_db)), 2)
-        onset = int(rng.integers(style.samples - len(event) + 1))
-        rms = event.square().mean().sqrt().clamp(min=1e-6)
-        scene[onset : onset + len(event)] += event * (EVENT_RMS / rms * 10 ** (level_db / 20))
-        events.append(
-            Event(
-                key=sample.key,
-                labels=sample.meta["labels"],
-                onset=round(onset / pool.sample_rate, 6),
-                offset=round((onset + len(event)) / pool.sample_rate, 6),
-                level_db=level_db,
-            )
-        )
-    # One factor for the whole scene keeps the levels of its events as they were drawn.
-    return scene * (PEAK / scene.abs().max().clamp(min=PEAK)), sorted(events, key=_onset)
-
-
 def _scenes(pool: EventPool, style: SceneStyle, count: int, seed: int) -> Iterator[Sample]:
     for number in range(count):
         # Seeded one by one: a scene is the same however many come before it.
@@ -209,20 +96,3 @@ def _scenes(pool: EventPool, style: SceneStyle, count: int, seed: int) -> Iterat
             "events": events,
         }
         yield Sample(f"{pool.name}-{number:06d}", encode_flac(scene, pool.sample_rate), meta)
-
-
-def _cut(event: Tensor, samples: int, rng: Generator, fade: int) -> Tensor:
-    if len(event) <= samples:
-        return event
-    start = int(rng.integers(len(event) - samples + 1))
-    event = event[start : start + samples].clone()
-    # Without a fade the cut would be heard as a click, which is a sound of its own.
-    fade = min(fade, samples // 2)
-    ramp = torch.linspace(0, 1, fade)
-    event[:fade] *= ramp
-    event[samples - fade :] *= ramp.flip(0)
-    return event
-
-
-def _onset(event: Event) -> float:
-    return event["onset"]

@@ -25,6 +25,7 @@ __all__ = [
     "SAGEConv",
     "Stem",
     "StochasticDepth",
+    "StochasticDepth",
     "grid_position",
     "knn",
 ]

@@ -27,7 +27,7 @@ class GroupedLinear(nn.Module):
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"expected widths that {groups} groups divide, got {in_channels} and {out_channels}")
         self.groups = groups
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups))
+        self.weight = nn.Parameter(nn.init.kaiming_normal_(torch.empty(out_channels, in_channels // groups)))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,11 +48,16 @@ class StochasticDepth(nn.Module):
         x: (N, C), the nodes of ``num_clips`` clips of equal length.
         returns: (N, C).
 
+    Raises:
+        ValueError: if ``p`` is not at least 0 and below 1.
+
     Source: Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"expected a probability of at least 0 and below 1, got {p}")
         self.p = p
 
     def forward(self, x: Tensor, num_clips: int) -> Tensor:

@@ -110,8 +110,13 @@ def knn(
                     "expected clips of equal length for the dense search, got batch vectors; "
                     "use backend='torch_cluster' or 'auto'"
                 )
-            smallest = int(torch.bincount(batch_y).min())
-            k, dilation = clamp_dilation(k, dilation, smallest)
+            sources = torch.bincount(batch_y, minlength=int(batch_x.max()) + 1)
+            if not sources.all():
+                raise ValueError(
+                    f"expected at least one source in every clip, got none in clip {int(sources.argmin())}; "
+                    "leave clips without nodes out of the batch"
+                )
+            k, dilation = clamp_dilation(k, dilation, int(sources.min()))
             index = _torch_cluster_search(x, y, (k - 1) * dilation + 1, batch_x, batch_y)
         else:
             k, dilation = clamp_dilation(k, dilation, y.size(0) // num_clips)

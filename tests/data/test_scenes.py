@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atgnn.data.index import read_index
+from atgnn.data.scenes import EventPool, SceneStyle, mix_scene
+
+CLIPS = [["a"]] * 8 + [["b"], ["c", "a"], [], []]
+
+
+def test_labels_come_equally_often(write_clips: Callable[..., Path]) -> None:
+    pool = EventPool(read_index(write_clips({"train": CLIPS}) / "train"))
+    rng = np.random.default_rng(0)
+    drawn = Counter(tuple(s.meta["labels"]) for _ in range(600) for s in pool.draw(rng, 1, distractors=0.5))
+    # 'a' is 9 of 10 labelled clips, and yet one draw in three aims at each label; the first event has a label.
+    assert drawn[("b",)] / drawn.total() == pytest.approx(1 / 3, abs=0.06)
+    assert () not in drawn
+    drawn = Counter(tuple(s.meta["labels"]) for _ in range(300) for s in pool.draw(rng, 2, distractors=0.5)[1:])
+    assert drawn[()] / drawn.total() == pytest.approx(0.5, abs=0.1)
+    assert len(pool.draw(rng, 100, distractors=0.5)) <= 12
+
+
+def test_levels_are_kept_and_peaks_are_safe(write_clips: Callable[..., Path]) -> None:
+    pool = EventPool(read_index(write_clips({"train": [["a"], ["b"]]}, seconds=0.5) / "train"))
+    # Clip 0 is silence: its event must not turn into noise or NaN. Clip 1 is constant, so its level can be read off.
+    style = SceneStyle(16000, 2, 2, level_min_db=-6, level_max_db=-6)
+    scene, events = mix_scene(pool, style, np.random.default_rng(0))
+    assert [event["level_db"] for event in events] == [-6, -6]
+    assert scene.abs().max().item() == pytest.approx(0.1 * 10 ** (-6 / 20), rel=1e-3)
+    style = SceneStyle(16000, 2, 2, level_min_db=40, level_max_db=40)
+    assert mix_scene(pool, style, np.random.default_rng(0))[0].abs().max().item() == pytest.approx(0.99)
+
+
+def test_long_clips_are_cut_at_random(write_clips: Callable[..., Path]) -> None:
+    pool = EventPool(read_index(write_clips({"train": [["a"], ["b"]]}, seconds=0.5) / "train"))
+    scene, events = mix_scene(pool, SceneStyle(1600), np.random.default_rng(0))
+    assert scene.shape == (1600,)
+    assert all((event["onset"], event["offset"]) == (0, 0.1) for event in events)
+    assert scene[0] == 0 == scene[-1]

@@ -1,0 +1,89 @@
+"""`atgnn tag`: tags of files as a table, JSON, CSV and picture."""
+
+import csv
+import io
+import json
+
+import lightning as L
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from atgnn import ATGNN
+from atgnn.errors import InputError
+from atgnn.inference.report import tag
+
+LABELS = ["Dog", "Whoosh, swoosh", "Rain"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    model = ATGNN(LABELS, "pyramid-nano", n_mels=32, clip_seconds=0.5)
+    trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.strategy.connect(model)
+    path = tmp_path_factory.mktemp("run") / "best.ckpt"
+    trainer.save_checkpoint(path)
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / "one.wav", tmp_path / "two.flac"]
+    for path in paths:
+        soundfile.write(path, 0.1 * rng.standard_normal(20000), 16000)
+    return paths
+
+
+def test_json_holds_the_top_tags(checkpoint, files, capsys):
+    tag(files, checkpoint=checkpoint, top=2, format="json")
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == [str(path) for path in files]
+    for tags in found.values():
+        assert len(tags) == 2
+        assert tags[0]["score"] >= tags[1]["score"]
+        assert {t["label"] for t in tags} <= set(LABELS)
+
+
+def test_csv_quotes_labels(checkpoint, files, capsys):
+    tag(files, checkpoint=checkpoint, top=3, format="csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(rows) == 6
+    assert {row["label"] for row in rows} == set(LABELS)
+
+
+def test_table_and_threshold(checkpoint, files, capsys):
+    tag(files, checkpoint=checkpoint, threshold=1.0)
+    printed = capsys.readouterr().out
+    assert "one.wav" in printed
+    assert "none above the threshold" in printed
+
+
+def test_bundled_network_says_what_it_knows(files, capsys):
+    tag(files[:1])
+    said = capsys.readouterr()
+    assert "bundled network" in said.err
+    assert "Bass drum" in said.err
+    assert "one.wav" in said.out
+
+
+def test_picture(checkpoint, files, tmp_path):
+    tag(files, checkpoint=checkpoint, picture=tmp_path / "out" / "one.png")
+    assert (tmp_path / "out" / "one.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_bad_file_does_not_lose_the_good_ones(checkpoint, files, tmp_path, capsys):
+    (tmp_path / "broken.wav").write_text("no sound")
+    with pytest.raises(InputError, match=r"1 of 3 files not tagged: .*broken\.wav"):
+        tag([files[0], tmp_path / "broken.wav", files[1]], checkpoint=checkpoint)
+    printed = capsys.readouterr().out
+    assert "one.wav" in printed
+    assert "two.flac" in printed
+
+
+@pytest.mark.parametrize("options", [{"top": 0}, {"threshold": 1.5}, {"threshold": -0.1}])
+def test_bad_options(checkpoint, files, options):
+    with pytest.raises(InputError, match="expected --top"):
+        tag(files, checkpoint=checkpoint, **options)

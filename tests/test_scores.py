@@ -1,0 +1,95 @@
+"""Scores: pooled over folds, told as a table, refused when they do not fit."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from atgnn.errors import InputError
+from atgnn.scores import Scores, score
+
+
+def make(keys: str, labels: tuple[str, ...] = ("a", "b", "c"), seed: int = 0) -> Scores:
+    rng = np.random.default_rng(seed)
+    targets = (rng.random((len(keys), len(labels))) < 0.5).astype(np.uint8)
+    targets[:, -1] = 0
+    return Scores(list(keys), list(labels), rng.random(targets.shape).astype(np.float32), targets)
+
+
+def test_a_file_holds_what_was_saved(tmp_path):
+    scores = make("pqrs")
+    scores.save(tmp_path / "runs" / "scores.npz")
+    loaded = Scores.load(tmp_path / "runs" / "scores.npz")
+    assert loaded.keys == scores.keys
+    assert loaded.labels == scores.labels
+    np.testing.assert_array_equal(loaded.scores, scores.scores)
+    np.testing.assert_array_equal(loaded.targets, scores.targets)
+
+
+def test_folds_are_pooled_before_average_precision(tmp_path):
+    parts = [make("pqrs", seed=1), make("tuvwx", seed=2)]
+    for number, part in enumerate(parts):
+        part.save(tmp_path / f"{number}.npz")
+    pooled = Scores.load(tmp_path / "0.npz", tmp_path / "1.npz").average_precision()
+    for label in range(2):
+        expected = average_precision_score(
+            np.concatenate([p.targets[:, label] for p in parts]), np.concatenate([p.scores[:, label] for p in parts])
+        )
+        assert pooled[label] == pytest.approx(expected)
+    assert np.isnan(pooled[2]), "a label without a positive has no average precision"
+
+
+def test_chance_is_the_share_of_positives():
+    scores = Scores(["p", "q"], ["a", "b"], np.zeros((2, 2)), np.array([[1, 0], [0, 0]]))
+    np.testing.assert_array_equal(scores.chance(), [0.5, np.nan])
+
+
+def test_table_and_json(tmp_path, capsys):
+    make("pqrs").save(tmp_path / "ours.npz")
+    make("srqp", seed=5).save(tmp_path / "theirs.npz")
+    score(
+        [tmp_path / "ours.npz"],
+        [tmp_path / "theirs.npz"],
+        names=("atgnn", "probe"),
+        json_file=tmp_path / "out" / "score.json",
+    )
+    printed = capsys.readouterr().out
+    assert "atgnn" in printed
+    assert "probe" in printed
+    assert "mean (mAP)" in printed
+    figures = json.loads((tmp_path / "out" / "score.json").read_text())
+    assert figures["clips"] == 4
+    assert figures["mAP"]["atgnn"] == pytest.approx(np.nanmean(make("pqrs").average_precision()), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"one.npz": make("pq"), "two.npz": make("qr")}, "got clip 'q' twice"),
+        ({"one.npz": make("pq"), "two.npz": make("rs", ("a", "b", "d"))}, "got others"),
+    ],
+)
+def test_parts_that_do_not_pool(tmp_path, files, message):
+    for name, scores in files.items():
+        scores.save(tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        Scores.load(*(tmp_path / name for name in files))
+
+
+def test_not_a_file_of_scores(tmp_path):
+    with pytest.raises(InputError, match="got none"):
+        Scores.load(tmp_path / "absent.npz")
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(InputError, match="got something else"):
+        Scores.load(tmp_path / "text.npz")
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(InputError, match="got something else"):
+        Scores.load(tmp_path / "other.npz")
+
+
+def test_models_scored_on_different_clips(tmp_path):
+    make("pq").save(tmp_path / "ours.npz")
+    make("rs").save(tmp_path / "theirs.npz")
+    with pytest.raises(InputError, match="same clips"):
+        score([tmp_path / "ours.npz"], [tmp_path / "theirs.npz"])
