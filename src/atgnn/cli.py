@@ -5,8 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from pydoc import locate
+from typing import NamedTuple, cast
 
+from docstring_parser import parse
+from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from atgnn.errors import InputError
@@ -18,14 +23,24 @@ LIGHTNING = {
     "test": "score a checkpoint on the test split and write scores.npz",
     "predict": "score clips without looking at their labels",
 }
+
+
+class Task(NamedTuple):
+    """A typed function that is a command; ``files`` names its parameter that takes one or more positional paths."""
+
+    function: str
+    help: str
+    files: str | None = None
+
+
 TASKS = {
-    "shards write": "pack a folder or a manifest of recordings into shards",
-    "shards mix": "make polyphonic scenes of single-event clips",
-    "shards check": "verify shards: hashes, counts, and that every clip decodes",
-    "tag": "say which sounds are in recordings",
-    "score": "print the average precision of every label, beside chance and a second model",
-    "probe": "fit a linear probe on mean log-mels, as a floor to compare with",
-    "weights pack": "keep the weights and settings of a checkpoint as safetensors",
+    "shards write": Task("atgnn.data.shards.write_shards", "pack a folder or a manifest of recordings into shards"),
+    "shards mix": Task("atgnn.data.mix.mix_shards", "make polyphonic scenes of single-event clips"),
+    "shards check": Task("atgnn.data.check.check_shards", "verify shards: hashes, counts, and that every clip decodes"),
+    "tag": Task("atgnn.inference.report.tag", "say which sounds are in recordings", files="files"),
+    "score": Task("atgnn.scores.score", "print average precisions, beside chance and a second model", files="scores"),
+    "probe": Task("atgnn.baselines.probe.probe", "fit a linear probe on mean log-mels, a floor to compare with"),
+    "weights pack": Task("atgnn.weights.pack", "keep weights and settings of a checkpoint as safetensors"),
 }
 
 
@@ -42,7 +57,7 @@ def main(args: list[str] | None = None) -> int:
         elif args[0] in LIGHTNING:
             _lightning(given)
         else:
-            _task([_underscored(arg) for arg in args])
+            _task(args)
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"atgnn: {error}", style="red", highlight=False, markup=False)
         return 2
@@ -54,10 +69,13 @@ def main(args: list[str] | None = None) -> int:
 def _help() -> None:
     console = Console()
     console.print("usage: atgnn COMMAND …      (atgnn COMMAND --help says more)\n", highlight=False, markup=False)
-    for title, commands in (("Training", LIGHTNING), ("Data and recordings", TASKS)):
+    for title, commands in (
+        ("Training", LIGHTNING),
+        ("Data and recordings", {name: task.help for name, task in TASKS.items()}),
+    ):
         console.print(f"{title}:", highlight=False)
         for name, what in commands.items():
-            console.print(f"  {name:<14} {what}", highlight=False, markup=False)
+            console.print(f"  {name:<14} {what}", highlight=False, markup=False, soft_wrap=True)
         console.print()
 
 
@@ -105,31 +123,25 @@ def _is_about_this_run(record: logging.LogRecord) -> bool:
 
 
 def _task(args: list[str]) -> None:
-    from jsonargparse import auto_cli
-
-    from atgnn.baselines.probe import probe
-    from atgnn.data.check import check_shards
-    from atgnn.data.mix import mix_shards
-    from atgnn.data.shards import write_shards
-    from atgnn.inference.report import tag
-    from atgnn.scores import score
-    from atgnn.weights import pack
-
-    components: dict[str, Any] = {
-        "shards": {
-            "_help": "write, mix and check shards",
-            "write": write_shards,
-            "mix": mix_shards,
-            "check": check_shards,
-        },
-        "tag": tag,
-        "score": score,
-        "probe": probe,
-        "weights": {"_help": "move weights between forms", "pack": pack},
-    }
-    report = auto_cli(components, args=args, as_positional=True, fail_untyped=True, prog="atgnn")
+    name = next((task for task in TASKS if args[: len(task.split())] == task.split()), None)
+    if name is None:
+        raise InputError(f"expected a command, got {' '.join(args[:2])!r}; `atgnn --help` lists them")
+    task = TASKS[name]
+    function = cast(Callable[..., object], locate(task.function))
+    parser = ArgumentParser(prog=f"atgnn {name}", description=(function.__doc__ or "").partition("Args:")[0])
+    if task.files:
+        parser.add_argument(task.files, nargs="+", type=Path, help=_parameter_help(function, task.files))
+    parser.add_function_arguments(
+        function, as_group=False, as_positional=True, skip={task.files} if task.files else None
+    )
+    options = [_underscored(arg) for arg in args[len(name.split()) :]]
+    report = function(**parser.instantiate_classes(parser.parse_args(options)).as_dict())
     if report is not None:
-        Console().print(report, highlight=False, markup=False)
+        Console().print(str(report), highlight=False, markup=False)
+
+
+def _parameter_help(function: Callable[..., object], name: str) -> str:
+    return next(p.description or "" for p in parse(function.__doc__ or "").params if p.arg_name == name)
 
 
 def _underscored(arg: str) -> str:
