@@ -7,7 +7,7 @@ KIND   := $(if $(FAST),fast,full)
 CLIPS  := data/shards/mini/clips
 SCENES := data/shards/mini/$(KIND)
 RUN    := runs/mini/$(KIND)-seed$(SEED)
-HEARD  := data/mini/clips/loop-amen.flac
+HEARD  := data/mini/clips/loop_safari.flac
 
 .PHONY: setup demo test test-fast lint folds clean
 
@@ -22,15 +22,15 @@ demo: setup $(CLIPS) $(SCENES)
 	$(BIN)/atgnn fit -c experiments/base.yaml -c experiments/mini/$(KIND).yaml --seed_everything $(SEED) \
 	    --data.shards $(SCENES) --trainer.logger.init_args.name $(KIND)-seed$(SEED)
 	$(BIN)/atgnn test -c $(RUN)/config.yaml --ckpt_path $(RUN)/checkpoints/best.ckpt --trainer.logger false
-	$(BIN)/atgnn probe $(SCENES) $(RUN)/probe.npz --crop_seconds 5.12
-	$(BIN)/atgnn score $(RUN)/checkpoints/scores.npz --against $(RUN)/probe.npz --names '[atgnn, linear probe]' --json_file $(RUN)/score.json
+	$(BIN)/atgnn probe $(SCENES) $(RUN)/probe.npz --crop-seconds 4
+	$(BIN)/atgnn score $(RUN)/checkpoints/scores.npz --against $(RUN)/probe.npz --names '[atgnn, linear probe]' --json-file $(RUN)/score.json
 	$(BIN)/atgnn tag $(HEARD) --checkpoint $(RUN)/checkpoints/best.ckpt --picture $(RUN)/picture.png
 
 $(CLIPS): | setup
 	$(BIN)/atgnn shards write data/mini $@
 
 $(SCENES): | $(CLIPS)
-	$(BIN)/atgnn shards mix $(CLIPS) $@ --duration 5.12 $(if $(FAST),\
+	$(BIN)/atgnn shards mix $(CLIPS) $@ --duration 4 $(if $(FAST),\
 	    --scenes.train 96 --scenes.val 32 --scenes.test 64,--scenes.train 1200 --scenes.val 100 --scenes.test 300)
 
 test: setup

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from atgnn.network import ATGNNNetwork, dilation_schedule, partial_class
@@ -20,6 +20,16 @@ def nano(**settings: Any) -> ATGNNNetwork:
 
 def log_mel(clips: int = 2, n_mels: int = 32, n_frames: int = 64) -> Tensor:
     return torch.randn(clips, 1, n_mels, n_frames)
+
+
+def settled(network: ATGNNNetwork) -> ATGNNNetwork:
+    """In eval mode with BatchNorm statistics of real activations, so that these stay of order 1."""
+    for module in network.train().modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network(log_mel(8))
+    return network.eval()
 
 
 @pytest.mark.parametrize(("mlg", "expected"), [(False, 26_835_672), (True, 35_427_112)])
@@ -67,7 +77,7 @@ def test_any_duration_and_number_of_bands(variant: str, n_mels: int, n_frames: i
 @pytest.mark.parametrize("knn", ["dense", "torch_cluster"])
 @pytest.mark.parametrize("conv", CONVS)
 def test_batch_equals_a_loop_over_clips(variant: str, knn: str, conv: str) -> None:
-    network = nano(variant=variant, knn=knn, conv={"class_path": f"atgnn.nn.{conv}"}).eval()
+    network = settled(nano(variant=variant, k=3, label_k=3, knn=knn, conv={"class_path": f"atgnn.nn.{conv}"}))
     x = log_mel(3, 32, 50)
     together, alone = network(x), [network(clip[None]) for clip in x]
     torch.testing.assert_close(together.logits, torch.cat([out.logits for out in alone]), atol=1e-5, rtol=1e-5)
@@ -76,17 +86,17 @@ def test_batch_equals_a_loop_over_clips(variant: str, knn: str, conv: str) -> No
 
 
 def test_logits_are_the_sum_of_both_heads() -> None:
-    out = nano().eval()(log_mel())
+    out = settled(nano())(log_mel())
     torch.testing.assert_close(out.logits, out.patch_logits + out.label_logits)
     assert [tuple(labels.shape) for labels in out.labels] == [(2, 5, width) for width in (16, 32, 64, 96)]
     assert out.gathered is None
 
 
 def test_label_logits_read_each_label_with_its_own_vector() -> None:
-    network = nano().eval()
+    network = settled(nano())
     out = network(log_mel())
     expected = [[out.labels[-1][b, s] @ network.label_readout[s] for s in range(5)] for b in range(2)]
-    torch.testing.assert_close(out.label_logits, torch.tensor(expected))
+    torch.testing.assert_close(out.label_logits, torch.stack([torch.stack(row) for row in expected]))
 
 
 def test_trace_tells_which_patches_labels_gathered_from() -> None:
@@ -96,7 +106,9 @@ def test_trace_tells_which_patches_labels_gathered_from() -> None:
         assert isinstance(neighbors, Neighbors)
         per_clip = patches.size(2) * patches.size(3)
         assert neighbors.index.shape == (2 * 5, min(3, per_clip))
-        assert torch.equal(neighbors.index // per_clip, torch.arange(2).repeat_interleave(5)[:, None].expand_as(neighbors.index))
+        assert torch.equal(
+            neighbors.index // per_clip, torch.arange(2).repeat_interleave(5)[:, None].expand_as(neighbors.index)
+        )
 
 
 @pytest.mark.parametrize("conv", CONVS)
@@ -130,7 +142,7 @@ def test_forward_never_waits_for_values(training: bool) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_leaves_logits_in_fp32_and_close(dtype: torch.dtype) -> None:
-    network, x = nano().eval(), log_mel()
+    network, x = settled(nano()), log_mel()
     with torch.autocast("cpu", dtype=dtype):
         logits = network(x).logits
     assert logits.dtype == torch.float32

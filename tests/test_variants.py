@@ -41,15 +41,13 @@ def test_depth_is_the_number_of_blocks(name: str) -> None:
     ("depth", "blocks", "mlg_blocks"),
     [(4, (1, 1, 1, 1), (1, 1, 1, 1)), (12, (2, 2, 6, 2), (1, 1, 3, 1)), (24, (4, 4, 12, 4), (2, 2, 6, 2))],
 )
-def test_pyramids_split_their_depth_2_2_6_2(
-    depth: int, blocks: tuple[int, ...], mlg_blocks: tuple[int, ...]
-) -> None:
+def test_pyramids_split_their_depth_2_2_6_2(depth: int, blocks: tuple[int, ...], mlg_blocks: tuple[int, ...]) -> None:
     size = variant("pyramid-s").with_depth(depth)
     assert (size.blocks, size.mlg_blocks) == (blocks, mlg_blocks)
 
 
 def test_what_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a variant of pyramid-ti, .*; got 'pyramid-xl'"):
+    with pytest.raises(ValueError, match=r"expected a variant of pyramid-ti, .*; got 'pyramid-xl'"):
         variant("pyramid-xl")
     with pytest.raises(ValueError, match=r"expected a depth of at least 4 \(one PGN block a stage\), got 3"):
         variant("pyramid-s").with_depth(3)

@@ -18,7 +18,7 @@ class AveragePrecision(MultilabelAveragePrecision):
         num_classes: S.
 
     Shape:
-        scores: (B, S), logits or probabilities.
+        scores: (B, S), logits or probabilities; only their order counts.
         targets: (B, S) in {0, 1}.
         mask: (B,), False for clips that fill up a batch and must not count.
         returns: (S,).
@@ -32,7 +32,9 @@ class AveragePrecision(MultilabelAveragePrecision):
         if mask is not None:
             scores, targets = scores[mask], targets[mask]
         if scores.size(0):
-            super().update(scores.float().sigmoid(), (targets > 0.5).long())
+            # Not by way of super().update: its sigmoid rounds scores to ties, and only their order counts.
+            self.preds.append(scores.float())
+            self.target.append((targets > 0.5).long())
 
     def compute(self) -> Tensor:  # type: ignore[override]
         """Average precision of each label."""

@@ -78,7 +78,13 @@ def step(conv: nn.Module, source: Tensor, target: Tensor, call: Callable[..., Te
     out = call(conv, source, target)
     (out * torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)).sum().backward()
     gradients = {f"grad of {key}": p.grad.flatten() for key, p in conv.named_parameters()}
-    return {"out": out, "grad of source": source.grad, "grad of target": target.grad, **gradients, **dict(conv.named_buffers())}
+    return {
+        "out": out,
+        "grad of source": source.grad,
+        "grad of target": target.grad,
+        **gradients,
+        **dict(conv.named_buffers()),
+    }
 
 
 @every_conv

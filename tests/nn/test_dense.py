@@ -60,9 +60,11 @@ def test_stochastic_depth_refuses_what_is_no_probability_below_one(p: float) -> 
 @pytest.mark.parametrize("training", [True, False])
 def test_feed_forward_is_two_1x1_convolutions_on_the_map(training: bool) -> None:
     block = FeedForward(4, ratio=4).double().train(training)
-    conv = nn.Sequential(
-        nn.Conv2d(4, 16, 1), nn.BatchNorm2d(16), nn.GELU(), nn.Conv2d(16, 4, 1), nn.BatchNorm2d(4)
-    ).double().train(training)
+    conv = (
+        nn.Sequential(nn.Conv2d(4, 16, 1), nn.BatchNorm2d(16), nn.GELU(), nn.Conv2d(16, 4, 1), nn.BatchNorm2d(4))
+        .double()
+        .train(training)
+    )
     state = dict(zip(conv.state_dict(), block.state_dict().values(), strict=True))
     conv.load_state_dict({key: value.view_as(conv.state_dict()[key]) for key, value in state.items()})
     x = torch.randn(2, 4, 3, 5, dtype=torch.double)

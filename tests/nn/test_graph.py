@@ -84,9 +84,7 @@ def test_gathering_equals_reducing_all_edges(reduce: str) -> None:
         (9, 3, 1, (1, 1)),
     ],
 )
-def test_short_clips_shrink_the_dilation_then_k(
-    k: int, dilation: int, sources: int, expected: tuple[int, int]
-) -> None:
+def test_short_clips_shrink_the_dilation_then_k(k: int, dilation: int, sources: int, expected: tuple[int, int]) -> None:
     assert clamp_dilation(k, dilation, sources) == expected
 
 
@@ -110,9 +108,7 @@ def test_asking_for_more_than_there_is_follows_the_rule(backend: str, k: int, di
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("clips", "targets", "sources"), [(1, 40, 40), (3, 24, 24), (3, 24, 10)])
 @pytest.mark.parametrize(("k", "dilation"), [(5, 1), (3, 3)])
-def test_search_equals_brute_force(
-    backend: str, clips: int, targets: int, sources: int, k: int, dilation: int
-) -> None:
+def test_search_equals_brute_force(backend: str, clips: int, targets: int, sources: int, k: int, dilation: int) -> None:
     x = nodes(clips, targets)
     y = x if targets == sources else nodes(clips, sources)
     index = knn(x, y, k, num_clips=clips, dilation=dilation, backend=backend).index
@@ -213,5 +209,5 @@ def test_what_does_not_fit_is_refused(arguments: dict, message: str) -> None:
 def test_without_torch_cluster_the_dense_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_cluster", None)
     assert torch.equal(knn(LINE, LINE, 2).index, NEAREST[:, :2])
-    with pytest.raises(ImportError, match="expected torch-cluster for ragged batches .*, got none installed; install"):
+    with pytest.raises(ImportError, match=r"expected torch-cluster for ragged batches .*, got none installed; install"):
         knn(LINE, LINE, 2, backend="torch_cluster")

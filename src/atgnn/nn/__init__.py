@@ -25,7 +25,6 @@ __all__ = [
     "SAGEConv",
     "Stem",
     "StochasticDepth",
-    "StochasticDepth",
     "grid_position",
     "knn",
 ]
