@@ -9,6 +9,12 @@ SCENES := data/shards/mini/$(KIND)
 RUN    := runs/mini/$(KIND)-seed$(SEED)
 HEARD  := data/mini/clips/loop_safari.flac
 
+FOLDS  := fold0 fold1 fold2 fold3 fold4
+comma  := ,
+empty  :=
+space  := $(empty) $(empty)
+others  = [$(subst $(space),$(comma),$(filter-out $(1),$(FOLDS)))]
+
 .PHONY: setup demo test test-fast lint folds clean
 
 setup: $(VENV)/.done
@@ -32,6 +38,24 @@ $(CLIPS): | setup
 $(SCENES): | $(CLIPS)
 	$(BIN)/atgnn shards mix $(CLIPS) $@ --duration 4 $(if $(FAST),\
 	    --scenes.train 96 --scenes.val 32 --scenes.test 64,--scenes.train 1200 --scenes.val 100 --scenes.test 300)
+
+# Cross-validation over the folds of a manifest; one core for each of `make -j2 folds SOURCE=…`.
+folds: $(FOLDS:%=runs/clips/%/checkpoints/scores.npz) $(FOLDS:%=runs/clips/%/probe.npz)
+	$(BIN)/atgnn score $(filter %scores.npz,$^) --against $(filter %probe.npz,$^) --names '[atgnn, linear probe]' \
+	    --json-file runs/clips/score.json
+
+runs/clips/%/checkpoints/scores.npz: | data/shards/clips
+	OMP_NUM_THREADS=1 $(BIN)/atgnn fit -c experiments/base.yaml -c experiments/clips/clips.yaml --seed_everything $(SEED) \
+	    --data.train '$(call others,$*)' --data.test $* --trainer.logger.init_args.name $* --trainer.enable_progress_bar false
+	OMP_NUM_THREADS=1 $(BIN)/atgnn test -c runs/clips/$*/config.yaml --ckpt_path runs/clips/$*/checkpoints/last.ckpt \
+	    --trainer.logger false
+
+runs/clips/%/probe.npz: | data/shards/clips
+	$(BIN)/atgnn probe data/shards/clips $@ --train '$(call others,$*)' --test '[$*]' --crop-seconds 2.56
+
+data/shards/clips: | setup
+	@[ -n "$(SOURCE)" ] || { echo "expected SOURCE=…, a folder with manifest.csv (file,labels,group,fold)"; exit 2; }
+	$(BIN)/atgnn shards write $(SOURCE) $@ --split-by fold --min-clips 8
 
 test: setup
 	$(BIN)/python -m pytest

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from atgnn.audio.frontend import LogMel
 from atgnn.network import ATGNNNetwork, TaggingOutput
-from atgnn.tagger import Tagger
+from atgnn.tagger import Tagger, repeat_clips
 
 
 class MeanNetwork(nn.Module):
@@ -39,3 +39,19 @@ def test_short_waveforms_are_tagged(shape: tuple[int, ...]) -> None:
     logits = tagger(0.1 * torch.randn(shape))
     assert logits.shape == (shape[0] if len(shape) == 2 else 1, 5)
     assert logits.isfinite().all()
+
+
+def test_clips_repeat_until_their_row_is_full() -> None:
+    waveform = torch.tensor([[1.0, 2, 3, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6, 7], [5, 0, 0, 0, 0, 0, 0]])
+    filled = repeat_clips(waveform, torch.tensor([3, 7, 1]))
+    assert filled.tolist() == [[1, 2, 3, 1, 2, 3, 1], [1, 2, 3, 4, 5, 6, 7], [5] * 7]
+
+
+def test_short_clips_are_repeated_or_left_as_they_are() -> None:
+    clip = torch.randn(1000)
+    padded, repeated = torch.zeros(2, 4000), clip.repeat(2, 4)
+    padded[:, :1000] = clip
+    lengths = torch.tensor([1000, 1000])
+    repeat, pad = (Tagger(LogMel(n_mels=32), MeanNetwork(), fill) for fill in ("repeat", "pad"))
+    torch.testing.assert_close(repeat(padded, lengths), pad(repeated))
+    assert not torch.allclose(repeat(padded, lengths), pad(padded, lengths))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import MeanMetric
 
 from atgnn.audio.augment import Mixup, Overlay, SpecMask
 from atgnn.audio.frontend import LogMel
@@ -83,6 +85,7 @@ class TaggingModule(L.LightningModule):
         self.mask = SpecMask(mask_freq, mask_time) if mask_freq or mask_time else None
         self.seed = seed
         self.average_precision = AveragePrecision(len(self.labels))
+        self.mean_loss = MeanMetric()
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (B, S) of waveforms (B, T) with the given lengths (B,), in samples."""
@@ -93,7 +96,8 @@ class TaggingModule(L.LightningModule):
         generator = torch.Generator(self.device).manual_seed(
             hash((self.seed, self.global_step, self.global_rank, batch_idx)) % 2**63
         )
-        waveform, lengths, targets = batch["waveform"], batch["lengths"], batch["targets"]
+        targets = batch["targets"]
+        waveform, lengths = self.tagger.fill(batch["waveform"], batch["lengths"])
         if self.overlay is not None:
             waveform, lengths, targets = self.overlay(waveform, lengths, targets, generator)
         if self.mixup is not None:
@@ -119,28 +123,36 @@ class TaggingModule(L.LightningModule):
         return self(batch["waveform"], batch["lengths"]).sigmoid()
 
     def on_validation_epoch_end(self) -> None:
-        """Log val/mAP over the whole epoch."""
-        self._log_mean("val")
+        """Log val/loss and val/mAP over the whole epoch."""
+        self._log_epoch("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log test/mAP over the whole epoch."""
-        self._log_mean("test")
+        """Log test/loss and test/mAP over the whole epoch."""
+        self._log_epoch("test")
 
     def configure_optimizers(self) -> Any:
         """Adam with warm-up and decay."""
         optimizer = torch.optim.Adam(self.parameters(), self.lr, self.betas, 1e-8, self.weight_decay)
-        total = int(self.trainer.estimated_stepping_batches)
-        if self.trainer.max_epochs and self.trainer.max_epochs > 0:
-            per_epoch = max(1, total // self.trainer.max_epochs)
-        else:
-            per_epoch = max(1, int(self.trainer.num_training_batches) // self.trainer.accumulate_grad_batches)
-        schedule = Schedule(optimizer, steps_per_epoch=per_epoch, total_steps=total, **self.schedule)
+        self.trainer.fit_loop.setup_data()  # the number of batches is not known before
+        total = self.trainer.estimated_stepping_batches
+        per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        if not math.isfinite(total):
+            if self.schedule["decay"] == "cosine":
+                raise InputError("expected max_epochs or max_steps for a cosine decay, got an endless run; set one")
+            total = 0
+        schedule = Schedule(optimizer, steps_per_epoch=per_epoch, total_steps=int(total), **self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
         """Refuse data whose labels, in order, or sample rate are not those of the model."""
         data = getattr(self.trainer, "datamodule", None)
         theirs = getattr(data, "labels", None)
+        rate = getattr(data, "sample_rate", self.tagger.frontend.sample_rate)
+        if rate != self.tagger.frontend.sample_rate:
+            raise InputError(
+                f"expected clips at the model's {self.tagger.frontend.sample_rate} Hz, got {rate} Hz; "
+                f"write the shards with --sample-rate {self.tagger.frontend.sample_rate}"
+            )
         if theirs is not None:
             self._check_labels("shards", theirs, "write the shards with --labels, or train a model on these labels")
 
@@ -185,16 +197,16 @@ class TaggingModule(L.LightningModule):
         }
 
     def _evaluate(self, stage: Literal["val", "test"], batch: Batch) -> Tensor:
-        logits = self(batch["waveform"], batch["lengths"])
-        mask = batch["mask"]
-        loss = F.binary_cross_entropy_with_logits(logits[mask], batch["targets"][mask])
-        self.log(f"{stage}/loss", loss, batch_size=int(mask.sum()), sync_dist=True)
-        self.average_precision.update(logits, batch["targets"], mask)
+        logits, targets, mask = self(batch["waveform"], batch["lengths"]), batch["targets"], batch["mask"]
+        loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+        self.mean_loss.update(loss, mask.to(loss.dtype))
+        self.average_precision.update(logits, targets, mask)
         return logits.sigmoid()
 
-    def _log_mean(self, stage: Literal["val", "test"]) -> None:
-        precision = mean_average_precision(self.average_precision.compute())
-        self.log(f"{stage}/mAP", precision, prog_bar=True)
+    def _log_epoch(self, stage: Literal["val", "test"]) -> None:
+        self.log(f"{stage}/loss", self.mean_loss.compute())
+        self.log(f"{stage}/mAP", mean_average_precision(self.average_precision.compute()), prog_bar=True)
+        self.mean_loss.reset()
         self.average_precision.reset()
 
 
@@ -214,6 +226,7 @@ class ATGNN(TaggingModule):
         mean: mean of the data set's log-mels.
         std: their standard deviation.
         clip_seconds: length of the clips it is trained on, in seconds.
+        short_clips: "pad" or "repeat" clips that are shorter, see :class:`atgnn.tagger.Tagger`.
         k: neighbours of each patch (PGN).
         label_k: patches that each label gathers from (PLG).
         depth: PGN blocks in all; the variant's own where None.
@@ -247,6 +260,7 @@ class ATGNN(TaggingModule):
         mean: float = -4.6476,
         std: float = 4.5699,
         clip_seconds: float = 10.24,
+        short_clips: Literal["pad", "repeat"] = "pad",
         k: int = 9,
         label_k: int = 9,
         depth: int | None = None,
@@ -278,5 +292,5 @@ class ATGNN(TaggingModule):
             dropout=dropout,
             drop_path=drop_path,
         )
-        super().__init__(Tagger(frontend, network), labels, clip_seconds=clip_seconds, **training)
+        super().__init__(Tagger(frontend, network, short_clips), labels, clip_seconds=clip_seconds, **training)
         self.save_hyperparameters()

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from atgnn.nn.conv import GraphConv
 from atgnn.nn.dense import FeedForward, StochasticDepth
 from atgnn.nn.graph import Backend, Neighbors, knn
 from atgnn.nn.position import Grid, grid_position, pool_nodes
@@ -41,7 +42,10 @@ class Stem(nn.Sequential):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Make patches in channels_last, so that they flatten to nodes without a copy."""
-        return super().forward(log_mel.contiguous(memory_format=torch.channels_last))
+        height, width = log_mel.shape[-2:]
+        # With one channel both layouts look alike to torch; the strides have to say which one is meant.
+        log_mel = log_mel.contiguous().as_strided(log_mel.shape, (height * width, 1, width, 1))
+        return super().forward(log_mel)
 
 
 class PositionEmbedding(nn.Module):
@@ -131,7 +135,8 @@ class PatchGraphBlock(nn.Module):
     Args:
         channels: width C.
         graph: the graph construction.
-        conv: makes the graph convolution of (in_channels, out_channels).
+        conv: makes the graph convolution of (in_channels, out_channels): one of :mod:`atgnn.nn.conv`, or any of PyG
+            that takes ((M, C), (N, C)) and an edge_index.
         reduction: r; the sources are the patches average-pooled r×r.
         drop_path: probability of stochastic depth on both branches.
 
@@ -162,5 +167,7 @@ class PatchGraphBlock(nn.Module):
         target = self.before(x)
         source = pool_nodes(target, grid, self.reduction)
         neighbors = self.graph(target, source, grid, self.reduction)
+        if isinstance(neighbors, Neighbors) and not isinstance(self.conv, GraphConv):
+            neighbors = neighbors.edge_index
         x = x + self.drop_path(self.after(self.conv((source, target), neighbors)), grid.clips)
         return self.feed_forward(x, grid.clips)
