@@ -27,7 +27,7 @@ $(VENV)/.done: pyproject.toml constraints.txt setup.sh
 demo: setup $(CLIPS) $(SCENES)
 	$(BIN)/atgnn fit -c experiments/base.yaml -c experiments/mini/$(KIND).yaml --seed_everything $(SEED) \
 	    --data.shards $(SCENES) --trainer.logger.init_args.name $(KIND)-seed$(SEED)
-	$(BIN)/atgnn test -c $(RUN)/config.yaml --ckpt_path $(RUN)/checkpoints/best.ckpt --trainer.logger false
+	$(BIN)/atgnn test -c $(RUN)/config.yaml --ckpt_path $(RUN)/checkpoints/best.ckpt
 	$(BIN)/atgnn probe $(SCENES) $(RUN)/probe.npz --crop-seconds 4
 	$(BIN)/atgnn score $(RUN)/checkpoints/scores.npz --against $(RUN)/probe.npz --names '[atgnn, linear probe]' --json-file $(RUN)/score.json
 	$(BIN)/atgnn tag $(HEARD) --checkpoint $(RUN)/checkpoints/best.ckpt --picture $(RUN)/picture.png
@@ -47,11 +47,10 @@ folds: $(FOLDS:%=runs/clips/%/checkpoints/scores.npz) $(FOLDS:%=runs/clips/%/pro
 runs/clips/%/checkpoints/scores.npz: | data/shards/clips
 	OMP_NUM_THREADS=1 $(BIN)/atgnn fit -c experiments/base.yaml -c experiments/clips/clips.yaml --seed_everything $(SEED) \
 	    --data.train '$(call others,$*)' --data.test $* --trainer.logger.init_args.name $* --trainer.enable_progress_bar false
-	OMP_NUM_THREADS=1 $(BIN)/atgnn test -c runs/clips/$*/config.yaml --ckpt_path runs/clips/$*/checkpoints/last.ckpt \
-	    --trainer.logger false
+	OMP_NUM_THREADS=1 $(BIN)/atgnn test -c runs/clips/$*/config.yaml --ckpt_path runs/clips/$*/checkpoints/last.ckpt
 
 runs/clips/%/probe.npz: | data/shards/clips
-	$(BIN)/atgnn probe data/shards/clips $@ --train '$(call others,$*)' --test '[$*]' --crop-seconds 2.56
+	$(BIN)/atgnn probe data/shards/clips $@ --train '$(call others,$*)' --test $* --crop-seconds 2.56
 
 data/shards/clips: | setup
 	@[ -n "$(SOURCE)" ] || { echo "expected SOURCE=…, a folder with manifest.csv (file,labels,group,fold)"; exit 2; }

@@ -26,19 +26,21 @@ LIGHTNING = {
 
 
 class Task(NamedTuple):
-    """A typed function that is a command; ``files`` names its parameter that takes one or more positional paths."""
+    """A typed function that is a command; ``files`` names its parameters that take several paths."""
 
     function: str
     help: str
-    files: str | None = None
+    files: tuple[str, ...] = ()
 
 
 TASKS = {
     "shards write": Task("atgnn.data.shards.write_shards", "pack a folder or a manifest of recordings into shards"),
     "shards mix": Task("atgnn.data.mix.mix_shards", "make polyphonic scenes of single-event clips"),
     "shards check": Task("atgnn.data.check.check_shards", "verify shards: hashes, counts, and that every clip decodes"),
-    "tag": Task("atgnn.inference.report.tag", "say which sounds are in recordings", files="files"),
-    "score": Task("atgnn.scores.score", "print average precisions, beside chance and a second model", files="scores"),
+    "tag": Task("atgnn.inference.report.tag", "say which sounds are in recordings", files=("files",)),
+    "score": Task(
+        "atgnn.scores.score", "print average precisions, beside chance and a second model", files=("scores", "against")
+    ),
     "probe": Task("atgnn.baselines.probe.probe", "fit a linear probe on mean log-mels, a floor to compare with"),
     "weights pack": Task("atgnn.weights.pack", "keep weights and settings of a checkpoint as safetensors"),
 }
@@ -80,7 +82,8 @@ def _help() -> None:
 
 
 def _lightning(args: list[str] | None) -> None:
-    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+    import lightning as L
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
     from atgnn.data.datamodule import ShardDataModule
     from atgnn.module import TaggingModule
@@ -93,9 +96,28 @@ def _lightning(args: list[str] | None) -> None:
             parser.link_arguments("model.init_args.sample_rate", "data.sample_rate")
             parser.link_arguments("model.init_args.clip_seconds", "data.crop_seconds")
 
+        def before_instantiate_classes(self) -> None:
+            trainer = self.config[self.subcommand].trainer
+            if self.subcommand != "fit" and "CSVLogger" in str(trainer.logger):
+                trainer.logger = False  # CSVLogger deletes the curves of the run it is given
+
+    class SaveFitConfig(SaveConfigCallback):
+        """Keep the config of a training run; a test of it leaves the file alone."""
+
+        def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+            if stage == "fit":
+                super().setup(trainer, pl_module, stage)
+
     _quiet_lightning()
     _check_checkpoint(args if args is not None else sys.argv[1:])
-    CLI(TaggingModule, ShardDataModule, subclass_mode_model=True, save_config_kwargs={"overwrite": True}, args=args)
+    CLI(
+        TaggingModule,
+        ShardDataModule,
+        subclass_mode_model=True,
+        save_config_callback=SaveFitConfig,
+        save_config_kwargs={"overwrite": True},
+        args=args,
+    )
 
 
 def _check_checkpoint(args: list[str]) -> None:
@@ -123,18 +145,17 @@ def _is_about_this_run(record: logging.LogRecord) -> bool:
 
 
 def _task(args: list[str]) -> None:
-    name = next((task for task in TASKS if args[: len(task.split())] == task.split()), None)
-    if name is None:
+    command = next((task for task in TASKS if args[: len(task.split())] == task.split()), None)
+    if command is None:
         raise InputError(f"expected a command, got {' '.join(args[:2])!r}; `atgnn --help` lists them")
-    task = TASKS[name]
+    task = TASKS[command]
     function = cast(Callable[..., object], locate(task.function))
-    parser = ArgumentParser(prog=f"atgnn {name}", description=(function.__doc__ or "").partition("Args:")[0])
-    if task.files:
-        parser.add_argument(task.files, nargs="+", type=Path, help=_parameter_help(function, task.files))
-    parser.add_function_arguments(
-        function, as_group=False, as_positional=True, skip={task.files} if task.files else None
-    )
-    options = [_underscored(arg) for arg in args[len(name.split()) :]]
+    parser = ArgumentParser(prog=f"atgnn {command}", description=(function.__doc__ or "").partition("Args:")[0])
+    for number, name in enumerate(task.files):
+        option = f"--{name}" if number else name
+        parser.add_argument(option, nargs="+", type=Path, help=_parameter_help(function, name))
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(task.files))
+    options = [_underscored(arg) for arg in args[len(command.split()) :]]
     report = function(**parser.instantiate_classes(parser.parse_args(options)).as_dict())
     if report is not None:
         Console().print(str(report), highlight=False, markup=False)

@@ -26,9 +26,7 @@ class Tagger(nn.Module):
         returns: logits (B, S); their sigmoid is the probability of each label.
     """
 
-    def __init__(
-        self, frontend: LogMel, network: nn.Module, short_clips: Literal["pad", "repeat"] = "pad"
-    ) -> None:
+    def __init__(self, frontend: LogMel, network: nn.Module, short_clips: Literal["pad", "repeat"] = "pad") -> None:
         super().__init__()
         self.frontend = frontend
         self.network = network

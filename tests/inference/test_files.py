@@ -40,9 +40,7 @@ def test_windows_cover_every_sample(count, starts, lengths):
 
 def test_the_score_is_the_largest_of_the_windows(model):
     waveform = 0.1 * torch.randn(20000, generator=torch.Generator().manual_seed(1))
-    one_by_one = [
-        model(waveform[None, start : start + 8000]).sigmoid()[0] for start in (0, 4000, 8000, 12000)
-    ]
+    one_by_one = [model(waveform[None, start : start + 8000]).sigmoid()[0] for start in (0, 4000, 8000, 12000)]
     expected = torch.stack(one_by_one).amax(0)
     torch.testing.assert_close(score_waveform(model, waveform, batch_size=3), expected, rtol=1e-4, atol=1e-5)
 

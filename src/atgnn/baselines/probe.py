@@ -23,8 +23,8 @@ def probe(
     shards: str,
     out: Path,
     *,
-    train: list[str] | None = None,
-    test: list[str] | None = None,
+    train: str | list[str] = "train",
+    test: str | list[str] = "test",
     crop_seconds: float = 10.24,
     sample_rate: int = 16000,
 ) -> None:
@@ -33,19 +33,19 @@ def probe(
     Args:
         shards: folder of shards.
         out: npz file to write, for `atgnn score`.
-        train: splits to fit on; "train" where none is named.
-        test: splits to score; "test" where none is named.
+        train: split or splits to fit on.
+        test: split or splits to score.
         crop_seconds: seconds of each clip that are heard, from its start.
         sample_rate: of the shards, in Hz.
     """
     frontend = LogMel(sample_rate)
-    train_clips = mean_log_mels(shards, train or ["train"], frontend, crop_seconds)
-    test_clips = mean_log_mels(shards, test or ["test"], frontend, crop_seconds)
-    labels = ShardDataModule(shards, test=test or ["test"], sample_rate=sample_rate).labels
+    train_clips = mean_log_mels(shards, train, frontend, crop_seconds)
+    test_clips = mean_log_mels(shards, test, frontend, crop_seconds)
+    labels = ShardDataModule(shards, test=test, sample_rate=sample_rate).labels
     fit_probe(train_clips, test_clips, labels).save(out)
 
 
-def mean_log_mels(shards: str, splits: list[str], frontend: LogMel, crop_seconds: float) -> Clips:
+def mean_log_mels(shards: str, splits: str | list[str], frontend: LogMel, crop_seconds: float) -> Clips:
     """Keys, mean log-mels (B, F) over the frames inside each clip, and targets (B, S) of the clips of some splits."""
     data = ShardDataModule(
         shards, test=splits, crop_seconds=crop_seconds, sample_rate=frontend.sample_rate, batch_size=16
@@ -53,7 +53,9 @@ def mean_log_mels(shards: str, splits: list[str], frontend: LogMel, crop_seconds
     data.setup("test")
     keys: list[str] = []
     means, targets = [], []
-    for batch in track(data.test_dataloader(), description=f"log-mels of {', '.join(splits)}"):
+    for batch in track(
+        data.test_dataloader(), description=f"log-mels of {splits if isinstance(splits, str) else ', '.join(splits)}"
+    ):
         log_mel = frontend(batch["waveform"], batch["lengths"]).squeeze(1)
         inside = (log_mel != 0).any(dim=1, keepdim=True)
         mean = (log_mel * inside).sum(-1) / inside.sum(-1).clamp(min=1)
