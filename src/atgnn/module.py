@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from atgnn.audio.augment import Mixup, Overlay, SpecMask
+from atgnn.audio.augment import Mixup, Overlay, SpecMask, Speed
 from atgnn.audio.frontend import LogMel
 from atgnn.errors import InputError
 from atgnn.metrics import AveragePrecision, mean_average_precision
@@ -39,6 +39,7 @@ class TaggingModule(L.LightningModule):
         decay: "step" or "cosine", see :func:`atgnn.schedule.learning_rate_factor`.
         decay_start: first epoch at half the learning rate ("step").
         decay_every: epochs between halvings ("step").
+        speed: clips are played faster or slower by up to this share, pitch and all; 0 for none.
         overlay_events: most clips laid over each other as a training scene; 1 for none.
         overlay_level_db: levels of these clips are drawn from ± this, in dB.
         mixup: probability of mixing a clip with another.
@@ -61,6 +62,7 @@ class TaggingModule(L.LightningModule):
         decay: Decay = "step",
         decay_start: int = 10,
         decay_every: int = 5,
+        speed: float = 0.0,
         overlay_events: int = 1,
         overlay_level_db: float = 10.0,
         mixup: float = 0.5,
@@ -80,6 +82,7 @@ class TaggingModule(L.LightningModule):
             "decay_start": decay_start,
             "decay_every": decay_every,
         }
+        self.speed = Speed(speed) if speed else None
         self.overlay = Overlay(overlay_events, overlay_level_db) if overlay_events > 1 else None
         self.mixup = Mixup(mixup, mixup_alpha) if mixup else None
         self.mask = SpecMask(mask_freq, mask_time) if mask_freq or mask_time else None
@@ -96,8 +99,10 @@ class TaggingModule(L.LightningModule):
         generator = torch.Generator(self.device).manual_seed(
             hash((self.seed, self.global_step, self.global_rank, batch_idx)) % 2**63
         )
-        targets = batch["targets"]
-        waveform, lengths = self.tagger.fill(batch["waveform"], batch["lengths"])
+        waveform, lengths, targets = batch["waveform"], batch["lengths"], batch["targets"]
+        if self.speed is not None:
+            waveform, lengths = self.speed(waveform, lengths, generator)
+        waveform, lengths = self.tagger.fill(waveform, lengths)
         if self.overlay is not None:
             waveform, lengths, targets = self.overlay(waveform, lengths, targets, generator)
         if self.mixup is not None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from atgnn.audio.augment import Mixup, Overlay, SpecMask
+from atgnn.audio.augment import Mixup, Overlay, SpecMask, Speed
 
 
 def generator(seed: int = 0) -> Generator:
@@ -139,3 +139,37 @@ def test_masks_follow_their_generator() -> None:
 def test_settings_that_mean_nothing_are_refused(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_faster_clip_is_higher_and_shorter() -> None:
+    time = torch.arange(16000) / 16000
+    waveform = (torch.sin(2 * torch.pi * 500 * time) * (time < 0.5)).repeat(20, 1)
+    played, lengths = Speed(0.3)(waveform, torch.full((20,), 8000), generator())
+    factor = 8000 / lengths
+    assert factor.min() < 0.8
+    assert factor.max() > 1.2
+    for row, length, f in zip(played, lengths, factor, strict=True):
+        spectrum = torch.fft.rfft(row[:length] * torch.hann_window(int(length)), n=64000).abs()
+        assert spectrum.argmax().item() / 4 == pytest.approx(500 * f.item(), rel=0.01)
+        assert not row[length:].any()
+        assert row[length - 50 : length].any()
+
+
+def test_no_change_of_speed_is_the_identity() -> None:
+    waveform, lengths, _ = clips(8)
+    played, played_lengths = Speed(0.0)(waveform, lengths, generator())
+    assert torch.equal(played, waveform)
+    assert torch.equal(played_lengths, lengths)
+
+
+def test_a_slower_clip_is_cut_at_the_crop() -> None:
+    played, lengths = Speed(0.5)(torch.ones(50, 10), torch.full((50,), 10), generator())
+    assert lengths.max() == 10
+    assert lengths.min() >= 10 / 1.5 - 1
+    assert torch.equal(played, (torch.arange(10) < lengths[:, None]).float())
+
+
+@pytest.mark.parametrize("change", [-0.1, 1.0])
+def test_impossible_changes_of_speed(change: float) -> None:
+    with pytest.raises(ValueError, match="expected a change of speed in 0 … 1"):
+        Speed(change)

@@ -1,4 +1,4 @@
-"""Augmentations of a whole batch on its device, drawn from one generator: mixup, overlays, spectrogram masks."""
+"""Augmentations of a whole batch on its device, drawn from one generator: mixup, overlays, speed, masks."""
 
 from __future__ import annotations
 
@@ -99,6 +99,43 @@ class Overlay(nn.Module):
             scene_lengths = torch.maximum(scene_lengths, end)
             scene_targets = torch.maximum(scene_targets, targets[other] * (event < count))
         return scene, scene_lengths, scene_targets
+
+
+class Speed(nn.Module):
+    """Play each clip faster or slower, pitch and all, by linear interpolation.
+
+    Args:
+        change: factors are drawn evenly from 1 ± change.
+
+    Shape:
+        waveform: (B, T).
+        lengths: (B,).
+        returns: the two; a slower clip is cut at T, a faster one ends sooner.
+
+    Raises:
+        ValueError: if ``change`` is not in 0 … 1.
+
+    Source: Ko et al., "Audio Augmentation for Speech Recognition", Interspeech 2015.
+    """
+
+    def __init__(self, change: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= change < 1:
+            raise ValueError(f"expected a change of speed in 0 … 1, got {change}")
+        self.change = change
+
+    def forward(self, waveform: Tensor, lengths: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Change the speed of a batch."""
+        clips, samples = waveform.shape
+        draw = torch.rand(clips, 1, device=waveform.device, generator=generator)
+        factor = 1 + self.change * (2 * draw - 1)
+        place = torch.arange(samples, device=waveform.device) * factor
+        before = place.long().clamp(max=samples - 1)
+        after = (before + 1).clamp(max=samples - 1)
+        lengths = (lengths / factor.squeeze(1)).long().clamp(min=1, max=samples)
+        inside = torch.arange(samples, device=waveform.device) < lengths.unsqueeze(1)
+        played = torch.lerp(waveform.gather(1, before), waveform.gather(1, after), place - before)
+        return played * inside, lengths
 
 
 class SpecMask(nn.Module):
