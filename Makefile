@@ -29,7 +29,8 @@ demo: setup $(CLIPS) $(SCENES)
 	    --data.shards $(SCENES) --trainer.logger.init_args.name $(KIND)-seed$(SEED)
 	$(BIN)/atgnn test -c $(RUN)/config.yaml --ckpt_path $(RUN)/checkpoints/best.ckpt
 	$(BIN)/atgnn probe $(SCENES) $(RUN)/probe.npz --crop-seconds 4
-	$(BIN)/atgnn score $(RUN)/checkpoints/scores.npz --against $(RUN)/probe.npz --names '[atgnn, linear probe]' --json-file $(RUN)/score.json
+	$(BIN)/atgnn score $(RUN)/checkpoints/scores.npz --against $(RUN)/probe.npz \
+	    --names '[atgnn, linear probe]' --title 'mini scenes' --json-file $(RUN)/score.json
 	$(BIN)/atgnn tag $(HEARD) --checkpoint $(RUN)/checkpoints/best.ckpt --picture $(RUN)/picture.png
 
 $(CLIPS): | setup
@@ -42,7 +43,8 @@ $(SCENES): | $(CLIPS)
 # Cross-validation over the folds of a manifest; one core for each of `make -j2 folds SOURCE=…`.
 folds: $(FOLDS:%=runs/clips/%/checkpoints/scores.npz) $(FOLDS:%=runs/clips/%/probe.npz)
 	$(BIN)/atgnn score $(filter %scores.npz,$^) --against $(filter %probe.npz,$^) --names '[atgnn, linear probe]' \
-	    --json-file runs/clips/score.json
+	    --title 'real clips, 5-fold' --json-file experiments/results/clips.json
+	$(BIN)/atgnn table $(wildcard experiments/results/*.json) --page README.md
 
 runs/clips/%/checkpoints/scores.npz: | data/shards/clips
 	OMP_NUM_THREADS=1 $(BIN)/atgnn fit -c experiments/base.yaml -c experiments/clips/clips.yaml --seed_everything $(SEED) \

@@ -19,19 +19,24 @@ def make(keys: str, labels: tuple[str, ...] = ("a", "b", "c"), seed: int = 0) ->
 
 def test_a_file_holds_what_was_saved(tmp_path):
     scores = make("pqrs")
+    scores.about = {"steps": 7, "seconds": 2.5}
     scores.save(tmp_path / "runs" / "scores.npz")
     loaded = Scores.load(tmp_path / "runs" / "scores.npz")
     assert loaded.keys == scores.keys
     assert loaded.labels == scores.labels
     np.testing.assert_array_equal(loaded.scores, scores.scores)
     np.testing.assert_array_equal(loaded.targets, scores.targets)
+    assert loaded.about == {"steps": 7, "seconds": 2.5}
 
 
 def test_folds_are_pooled_before_average_precision(tmp_path):
     parts = [make("pqrs", seed=1), make("tuvwx", seed=2)]
     for number, part in enumerate(parts):
+        part.about["seconds"] = 2.0
         part.save(tmp_path / f"{number}.npz")
-    pooled = Scores.load(tmp_path / "0.npz", tmp_path / "1.npz").average_precision()
+    pooled = Scores.load(tmp_path / "0.npz", tmp_path / "1.npz")
+    assert pooled.about["seconds"] == 4.0
+    pooled = pooled.average_precision()
     for label in range(2):
         expected = average_precision_score(
             np.concatenate([p.targets[:, label] for p in parts]), np.concatenate([p.scores[:, label] for p in parts])

@@ -44,5 +44,7 @@ class ScoreWriter(L.Callback):
         if trainer.world_size > 1:
             path = path.with_stem(f"{path.stem}-{trainer.global_rank}")
         labels: list[str] = list(module.labels)  # type: ignore[arg-type]
-        Scores(self._keys, labels, torch.cat(self._scores).numpy(), torch.cat(self._targets).numpy()).save(path)
+        scores, targets = torch.cat(self._scores).numpy(), torch.cat(self._targets).numpy()
+        about = {name: value for name, value in getattr(module, "about", {}).items() if name != "labels"}
+        Scores(self._keys, labels, scores, targets, about).save(path)
         self._keys, self._scores, self._targets = [], [], []

@@ -42,6 +42,7 @@ TASKS = {
         "atgnn.scores.score", "print average precisions, beside chance and a second model", files=("scores", "against")
     ),
     "probe": Task("atgnn.baselines.probe.probe", "fit a linear probe on mean log-mels, a floor to compare with"),
+    "table": Task("atgnn.pages.write_results", "write results of `atgnn score` into a page", files=("results",)),
     "weights pack": Task("atgnn.weights.pack", "keep weights and settings of a checkpoint as safetensors"),
 }
 
@@ -136,6 +137,7 @@ def _quiet_lightning() -> None:
         ".*treespec, LeafSpec.*",
         ".*smaller than the logging interval.*",
         ".*does not have many workers.*",
+        ".*WeightAveraging callback, but loading a checkpoint outside.*",  # a test reads the averaged weights alone
     ):
         warnings.filterwarnings("ignore", message=message)
 

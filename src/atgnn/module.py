@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any, Literal
 
 import lightning as L
@@ -89,6 +90,8 @@ class TaggingModule(L.LightningModule):
         self.seed = seed
         self.average_precision = AveragePrecision(len(self.labels))
         self.mean_loss = MeanMetric()
+        self.about: dict[str, Any] = {}  # what the checkpoint says of its training
+        self.seconds, self.started = 0.0, time.monotonic()  # of training, before this fit and since when
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (B, S) of waveforms (B, T) with the given lengths (B,), in samples."""
@@ -135,6 +138,10 @@ class TaggingModule(L.LightningModule):
         """Log test/loss and test/mAP over the whole epoch."""
         self._log_epoch("test")
 
+    def on_fit_start(self) -> None:
+        """Start the clock that a checkpoint carries."""
+        self.started = time.monotonic()
+
     def configure_optimizers(self) -> Any:
         """Adam with warm-up and decay."""
         optimizer = torch.optim.Adam(self.parameters(), self.lr, self.betas, 1e-8, self.weight_decay)
@@ -166,6 +173,8 @@ class TaggingModule(L.LightningModule):
         theirs = checkpoint.get("atgnn", {}).get("labels")
         if theirs is not None:
             self._check_labels("a checkpoint", theirs, "use the checkpoint with data of its own labels")
+        self.about = checkpoint.get("atgnn", {})
+        self.seconds = self.about.get("seconds", 0.0)
         state, own = checkpoint["state_dict"], self.state_dict()
         wrong = [f"{key} is missing" for key in own if key not in state]
         wrong += [f"{key} is unknown" for key in state if key not in own]
@@ -199,6 +208,10 @@ class TaggingModule(L.LightningModule):
             "clip_seconds": self.clip_seconds,
             "sample_rate": self.tagger.frontend.sample_rate,
             "manifest_hash": getattr(data, "manifest_hash", None),
+            "parameters": sum(p.numel() for p in self.parameters() if p.requires_grad),
+            "steps": checkpoint.get("global_step", 0),
+            "seconds": self.seconds + time.monotonic() - self.started,
+            "threads": torch.get_num_threads(),
         }
 
     def _evaluate(self, stage: Literal["val", "test"], batch: Batch) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,12 +25,14 @@ class Scores:
         labels: names of the S labels.
         scores: (B, S), in 0 … 1.
         targets: (B, S), 0 or 1.
+        about: how the model came to be, in plain values: parameters, steps, seconds, …
     """
 
     keys: list[str]
     labels: list[str]
     scores: np.ndarray
     targets: np.ndarray
+    about: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | Path) -> None:
         """Write an npz file."""
@@ -41,6 +44,7 @@ class Scores:
             labels=np.array(self.labels, dtype=np.str_),
             scores=self.scores.astype(np.float32),
             targets=self.targets.astype(np.uint8),
+            about=np.array(json.dumps(self.about)),
         )
 
     @classmethod
@@ -60,6 +64,7 @@ class Scores:
             first.labels,
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.targets for part in parts]),
+            first.about | {"seconds": sum(part.about.get("seconds", 0.0) for part in parts)},
         )
         if len(set(pooled.keys)) < len(pooled.keys):
             twice = next(key for key in pooled.keys if pooled.keys.count(key) > 1)
@@ -71,7 +76,7 @@ class Scores:
         try:
             with np.load(path, allow_pickle=False) as file:
                 keys, labels = file["keys"].tolist(), file["labels"].tolist()
-                return cls(keys, labels, file["scores"], file["targets"])
+                return cls(keys, labels, file["scores"], file["targets"], json.loads(str(file["about"])))
         except FileNotFoundError:
             raise InputError(f"expected a file of scores at {path}, got none; `atgnn test` writes it") from None
         except (KeyError, ValueError, EOFError, BadZipFile) as error:
@@ -97,6 +102,7 @@ def score(
     against: list[Path] | None = None,
     *,
     names: tuple[str, str] = ("model", "baseline"),
+    title: str = "",
     json_file: Path | None = None,
 ) -> None:
     """Print the average precision of every label and their mean, beside chance and beside a second model.
@@ -107,6 +113,7 @@ def score(
         scores: files that `atgnn test` or `atgnn probe` wrote.
         against: files of a second model on the same clips.
         names: what to call the two models.
+        title: what was tested, for the table.
         json_file: write the figures there too.
     """
     ours = Scores.load(*scores)
@@ -121,7 +128,7 @@ def score(
         columns = {"chance": ours.chance(), names[1]: theirs.average_precision(), names[0]: ours.average_precision()}
     means = {name: float(np.nanmean(values)) for name, values in columns.items()}
 
-    table = Table(title=f"Average precision on {len(ours.keys)} clips", show_footer=True)
+    table = Table(title=f"{title or 'Average precision'} ({len(ours.keys)} clips)", show_footer=True)
     table.add_column("label", footer="mean (mAP)")
     table.add_column("clips", justify="right")
     for name, mean in means.items():
@@ -136,5 +143,12 @@ def score(
             label: {name: round(float(values[row]), 4) for name, values in columns.items()}
             for row, label in enumerate(ours.labels)
         }
-        figures = {"clips": len(ours.keys), "mAP": {k: round(v, 4) for k, v in means.items()}, "labels": per_label}
+        figures = {
+            "title": title,
+            "clips": len(ours.keys),
+            "runs": len(scores),
+            "mAP": {name: round(mean, 4) for name, mean in means.items()},
+            "about": ours.about,
+            "labels": per_label,
+        }
         json_file.write_text(json.dumps(figures, indent=1) + "\n")
