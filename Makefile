@@ -37,8 +37,8 @@ $(CLIPS): | setup
 	$(BIN)/atgnn shards write data/mini $@
 
 $(SCENES): | $(CLIPS)
-	$(BIN)/atgnn shards mix $(CLIPS) $@ --duration 4 $(if $(FAST),\
-	    --scenes.train 96 --scenes.val 32 --scenes.test 64,--scenes.train 1200 --scenes.val 100 --scenes.test 300)
+	$(BIN)/atgnn shards mix $(CLIPS) $@ --duration 4 --speed.train 0.25 --scenes.val 100 --scenes.test 300 \
+	    --scenes.train $(if $(FAST),192,2400)
 
 # Cross-validation over the folds of a manifest; one core for each of `make -j2 folds SOURCE=…`.
 folds: $(FOLDS:%=runs/clips/%/checkpoints/scores.npz) $(FOLDS:%=runs/clips/%/probe.npz)

@@ -70,6 +70,8 @@ def test_one_seed_gives_one_set_of_bytes(write_clips: Callable[..., Path], tmp_p
         ({"level_min_db": 3.0}, "expected level_min_db ≤ level_max_db, got 3.0 and 0.0"),
         ({"distractors": 1.0}, "expected distractors from 0 to below 1"),
         ({"duration": 0.0}, "expected a positive duration"),
+        ({"speed": {"train": 1.0}}, "expected speed from 0 to below 1"),
+        ({"speed": {"dev": 0.1}}, "expected speed from 0 to below 1 for some of"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

@@ -42,3 +42,15 @@ def test_long_clips_are_cut_at_random(write_clips: Callable[..., Path]) -> None:
     assert scene.shape == (1600,)
     assert all((event["onset"], event["offset"]) == (0, 0.1) for event in events)
     assert scene[0] == 0 == scene[-1]
+
+
+def test_events_change_their_speed(write_clips: Callable[..., Path]) -> None:
+    pool = EventPool(read_index(write_clips({"train": [["a"], ["b"]]}, seconds=0.2) / "train"))
+    rng = np.random.default_rng(0)
+    events = [event for _ in range(20) for event in mix_scene(pool, SceneStyle(16000, speed=0.25), rng)[1]]
+    for event in events:
+        assert event["offset"] - event["onset"] == pytest.approx(0.2 / event["speed"], abs=1e-3)
+    assert min(event["speed"] for event in events) < 0.85
+    assert max(event["speed"] for event in events) > 1.15
+    _, events = mix_scene(pool, SceneStyle(16000), rng)
+    assert [event["speed"] for event in events] == [1.0] * len(events)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ def mix_shards(
     level_min_db: float = -12.0,
     level_max_db: float = 0.0,
     distractors: float = 0.1,
+    speed: dict[str, float] | None = None,
     seed: int = 0,
     clips_per_shard: int = 256,
     overwrite: bool = False,
@@ -45,6 +47,7 @@ def mix_shards(
         level_min_db: level of the faintest events, in dB.
         level_max_db: level of the loudest events, in dB.
         distractors: share of events taken from clips without a label, where the split has some.
+        speed: by how much events of a split are played faster or slower, pitch and all, as in '{train: 0.2}'.
         seed: of every draw.
         clips_per_shard: scenes in one tar file.
         overwrite: replace shards that are there.
@@ -61,6 +64,8 @@ def mix_shards(
         raise InputError(f"expected distractors from 0 to below 1, got {distractors}; give a share of the events")
     if not scenes or min(scenes.values()) < 1:
         raise InputError(f"expected a positive number of scenes for some splits, got {scenes}; give --scenes")
+    if not all(0 <= change < 1 for change in (speed or {}).values()) or set(speed or {}) - set(scenes):
+        raise InputError(f"expected speed from 0 to below 1 for some of {sorted(scenes)}, got {speed}; correct it")
     splits = read_splits(shards, list(scenes))
     style = SceneStyle(
         round(duration * splits[0].sample_rate), events_min, events_max, level_min_db, level_max_db, distractors
@@ -69,12 +74,14 @@ def mix_shards(
         raise InputError(
             f"expected a positive duration and clips_per_shard, got {duration} and {clips_per_shard}; correct them"
         )
-    recipe = {"made": "mix", "seed": seed, "from": {split.name: split.digest for split in splits}}
+    recipe = {"made": "mix", "seed": seed, "speed": speed or {}, "from": {split.name: split.digest for split in splits}}
     with new_directory(out, overwrite) as unfinished:
         for split in splits:
             write_split(
                 unfinished / split.name,
-                _scenes(EventPool(split), style, scenes[split.name], seed),
+                _scenes(
+                    EventPool(split), replace(style, speed=(speed or {}).get(split.name, 0.0)), scenes[split.name], seed
+                ),
                 sample_rate=split.sample_rate,
                 labels=split.labels,
                 clips_per_shard=clips_per_shard,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 import torch
+import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
@@ -29,6 +30,7 @@ class Event(TypedDict):
     onset: float
     offset: float
     level_db: float
+    speed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class SceneStyle:
         level_min_db: level of the faintest events.
         level_max_db: level of the loudest events.
         distractors: probability that an event is a clip without a label.
+        speed: events are played faster or slower by up to this share, pitch and all.
     """
 
     samples: int
@@ -50,6 +53,7 @@ class SceneStyle:
     level_min_db: float = -12.0
     level_max_db: float = 0.0
     distractors: float = 0.1
+    speed: float = 0.0
 
 
 class EventPool:
@@ -95,18 +99,15 @@ def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tenso
         rng: source of every choice.
 
     Shape:
-        returns: (T,) within ±1, and for each event its key, labels, onset and offset in seconds, and level_db.
+        returns: (T,) within ±1, and for each event its key, labels, onset and offset in seconds, level_db and speed.
     """
     scene = torch.zeros(style.samples)
     events: list[Event] = []
     count = int(rng.integers(style.events_min, style.events_max + 1))
     for sample in pool.draw(rng, count, style.distractors):
-        event = _cut(
-            read_audio(io.BytesIO(sample.flac), pool.sample_rate, name=sample.key),
-            style.samples,
-            rng,
-            round(FADE_SECONDS * pool.sample_rate),
-        )
+        speed = round(float(rng.uniform(1 - style.speed, 1 + style.speed)), 3) if style.speed else 1.0
+        event = read_audio(io.BytesIO(sample.flac), pool.sample_rate, name=sample.key)
+        event = _cut(_play(event, speed), style.samples, rng, round(FADE_SECONDS * pool.sample_rate))
         level_db = round(float(rng.uniform(style.level_min_db, style.level_max_db)), 2)
         onset = int(rng.integers(style.samples - len(event) + 1))
         rms = event.square().mean().sqrt().clamp(min=1e-6)
@@ -118,10 +119,17 @@ def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tenso
                 onset=round(onset / pool.sample_rate, 6),
                 offset=round((onset + len(event)) / pool.sample_rate, 6),
                 level_db=level_db,
+                speed=speed,
             )
         )
     # One factor for the whole scene keeps the levels of its events as they were drawn.
     return scene * (PEAK / scene.abs().max().clamp(min=PEAK)), sorted(events, key=_onset)
+
+
+def _play(event: Tensor, speed: float) -> Tensor:
+    if speed == 1.0:
+        return event
+    return F.interpolate(event.view(1, 1, -1), size=max(1, round(len(event) / speed)), mode="linear").flatten()
 
 
 def _cut(event: Tensor, samples: int, rng: Generator, fade: int) -> Tensor:
