@@ -1,4 +1,4 @@
-"""Lightning callbacks: keep the scores of a test, so that they can be pooled and compared later."""
+"""Lightning callbacks: keep the scores of a test or prediction, so that they can be pooled and compared later."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ from atgnn.scores import Scores
 
 
 class ScoreWriter(L.Callback):
-    """Write the scores and targets of every tested clip to ``scores.npz``, beside the checkpoint that is tested.
+    """Write the scores and targets of every clip beside the checkpoint they come from.
 
-    With several processes each writes its own clips, to ``scores-<rank>.npz``; ``atgnn score`` pools them.
-
-    Args:
-        filename: name of the file.
+    A test writes ``scores.npz``, a prediction ``predictions.npz``. With several processes each writes its own clips, to
+    ``scores-<rank>.npz``; ``atgnn score`` pools them.
     """
 
-    def __init__(self, filename: str = "scores.npz") -> None:
-        self.filename = filename
+    def __init__(self) -> None:
         self._keys: list[str] = []
         self._scores: list[Tensor] = []
         self._targets: list[Tensor] = []
@@ -37,10 +34,22 @@ class ScoreWriter(L.Callback):
         self._targets.append(batch["targets"].cpu()[mask])
 
     def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Write the file."""
+        """Write scores.npz."""
+        self._write("scores.npz", trainer, module)
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: int
+    ) -> None:
+        """Collect a batch, as in a test."""
+        self.on_test_batch_end(trainer, module, outputs, batch, batch_idx)
+
+    def on_predict_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Write predictions.npz."""
+        self._write("predictions.npz", trainer, module)
+
+    def _write(self, filename: str, trainer: L.Trainer, module: L.LightningModule) -> None:
         checkpoint = trainer.ckpt_path
-        folder = Path(checkpoint).parent if checkpoint else Path(trainer.log_dir or trainer.default_root_dir)
-        path = folder / self.filename
+        path = (Path(checkpoint).parent if checkpoint else Path(trainer.log_dir or trainer.default_root_dir)) / filename
         if trainer.world_size > 1:
             path = path.with_stem(f"{path.stem}-{trainer.global_rank}")
         labels: list[str] = list(module.labels)  # type: ignore[arg-type]

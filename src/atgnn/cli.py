@@ -21,7 +21,7 @@ LIGHTNING = {
     "fit": "train a tagger: -c experiments/base.yaml -c OVERLAY.yaml …",
     "validate": "score a checkpoint on the validation split",
     "test": "score a checkpoint on the test split and write scores.npz",
-    "predict": "score clips without looking at their labels",
+    "predict": "score the clips of a split and write predictions.npz",
 }
 
 

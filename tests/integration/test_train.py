@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,6 +57,10 @@ def test_test_scores_every_clip_and_keeps_the_curves(trained):
     assert len(scores.keys) == len(set(scores.keys)) == 9
     assert ((scores.scores >= 0) & (scores.scores <= 1)).all()
     assert (run / "metrics.csv").read_text() == curves
+    assert cli.main(["predict", *args[1:]]) == 0
+    predictions = Scores.load(run / "checkpoints" / "predictions.npz")
+    assert predictions.keys == scores.keys
+    np.testing.assert_allclose(predictions.scores, scores.scores, atol=1e-6)
     assert cli.main(["probe", str(trained / "scenes"), str(run / "probe.npz"), "--crop-seconds", "1"]) == 0
     score = ["score", str(run / "checkpoints" / "scores.npz"), "--against", str(run / "probe.npz")]
     assert cli.main([*score, "--json-file", str(run / "score.json")]) == 0
