@@ -1,95 +1,107 @@
-"""Whole models from and to files."""
+"""Published weights give the published outputs, and go back as they came."""
+
+from __future__ import annotations
 
 import json
+from pathlib import Path
 
-import lightning as L
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from torch import Tensor
 
-from atgnn import ATGNN
 from atgnn.errors import InputError
-from atgnn.weights import BUNDLED, load_checkpoint, load_model, pack
+from atgnn.network import ATGNNNetwork
+from atgnn.nn.position import position_table
+from atgnn.weights import network_from_published, published_state_dict
+
+VECTORS = Path(__file__).parents[1] / ".." / "shared" / "vectors"
+NAMES = ["isotropic_mr", "pyramid_edge", "pyramid_gin", "pyramid_mr", "pyramid_mr_mlg", "pyramid_sage"]
+CONVS = {"mr": "max_relative", "edge": "edge", "gin": "gin", "sage": "sage"}
+
+needs_vectors = pytest.mark.skipif(
+    not VECTORS.is_dir(), reason="needs ../shared/vectors, outputs of the published model"
+)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    model = ATGNN(["Dog", "Bell, small"], "pyramid-nano", n_mels=32, clip_seconds=0.5, seed=3)
-    trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
-    trainer.strategy.connect(model)
-    path = tmp_path_factory.mktemp("run") / "best.ckpt"
-    trainer.save_checkpoint(path)
-    return path
+def read(name: str) -> tuple[dict, dict[str, Tensor], dict[str, Tensor]]:
+    """Settings, weights and outputs of one published network."""
+    with safe_open(VECTORS / f"{name}.safetensors", "pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        settings = json.loads(file.metadata()["config"])
+    weights = {key.removeprefix("weights."): value for key, value in tensors.items() if key.startswith("weights.")}
+    return settings, weights, {key: value for key, value in tensors.items() if not key.startswith("weights.")}
 
 
-def test_a_checkpoint_needs_nothing_else(checkpoint):
-    waveform = torch.randn(2, 8000)
-    model = load_model(checkpoint)
-    again = ATGNN.load_from_checkpoint(checkpoint, weights_only=True).eval()
-    assert not model.training
-    assert model.labels == ["Dog", "Bell, small"]
-    torch.testing.assert_close(model(waveform), again(waveform), rtol=0, atol=0)
+def network(settings: dict, weights: dict[str, Tensor]) -> ATGNNNetwork:
+    return network_from_published(
+        weights,
+        conv=CONVS[settings["conv"]],
+        k=settings.get("k") or settings["k_first"],
+        label_k=settings.get("k_plg", 9),
+    )
 
 
-def test_packed_weights_are_the_same_model(checkpoint, tmp_path):
-    pack(checkpoint, tmp_path / "small" / "model.safetensors")
-    waveform = torch.randn(1, 8000)
-    packed, original = load_model(tmp_path / "small" / "model.safetensors"), load_model(checkpoint)
-    torch.testing.assert_close(packed(waveform), original(waveform), rtol=0, atol=0)
-    assert dict(packed.hparams) == {k: v for k, v in original.hparams.items() if not k.startswith("_")}
-    assert [path.name for path in (tmp_path / "small").iterdir()] == ["model.safetensors"]
+@needs_vectors
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_outputs_match(name: str) -> None:
+    settings, weights, expected = read(name)
+    output = network(settings, weights)(expected["input"].transpose(1, 2).unsqueeze(1))
+    found = {"logits": output.logits}
+    found |= {f"patches.{stage}": value for stage, value in enumerate(output.patches)}
+    found |= {f"labels.{stage}": value for stage, value in enumerate(output.labels)}
+    for key in expected.keys() - {"input"}:
+        difference = (found[key] - expected[key]).abs().max() / expected[key].abs().max()
+        assert difference < 1e-4, f"{key} differs by {difference:.1e}"
 
 
-def test_the_bundled_network_knows_its_labels():
-    assert BUNDLED.is_file()
-    assert "Bass drum" in load_model().labels
+@needs_vectors
+@pytest.mark.parametrize("name", NAMES)
+def test_a_round_trip_is_the_identity(name: str) -> None:
+    settings, weights, _ = read(name)
+    again = published_state_dict(network(settings, weights))
+    assert again.keys() == weights.keys()
+    for key, value in weights.items():
+        assert torch.equal(again[key], value), key
 
 
-def test_no_such_file(tmp_path):
-    for name in ("absent.ckpt", "absent.safetensors"):
-        with pytest.raises(InputError, match="got no such file"):
-            load_model(tmp_path / name)
+@needs_vectors
+def test_tables_are_built_as_published() -> None:
+    _, weights, _ = read("pyramid_mr")
+    for number, (height, width, channels, reduction) in {
+        0: (16, 64, 16, 4), 2: (8, 32, 32, 2), 4: (4, 16, 48, 1), 7: (2, 8, 64, 1),
+    }.items():  # fmt: skip
+        table = position_table(height, width, channels, reduction)
+        torch.testing.assert_close(table, weights[f"backbone.{number}.0.relative_pos"][0], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["noise.ckpt", "noise.safetensors"])
-def test_damaged_file(tmp_path, name):
-    (tmp_path / name).write_bytes(bytes(range(256)) * 10)
-    with pytest.raises(InputError, match="which is not one"):
-        load_model(tmp_path / name)
+@needs_vectors
+def test_what_does_not_fit_is_listed() -> None:
+    _, weights, _ = read("pyramid_mr_mlg")
+    weights["label_readout"] = weights["label_readout"][:, 1:]
+    weights["extra.weight"] = torch.zeros(1)
+    del weights["backbone.0.0.fc1.0.bias"]
+    with pytest.raises(InputError) as error:
+        network_from_published(weights)
+    for part in (
+        "label_readout is (10, 63), not (10, 64)",
+        "extra.weight is unknown",
+        "stages.0.0.before.0.bias is missing",
+    ):
+        assert part in str(error.value)
 
 
-def test_cut_off_checkpoint(checkpoint, tmp_path):
-    (tmp_path / "cut.ckpt").write_bytes(checkpoint.read_bytes()[:5000])
-    with pytest.raises(InputError, match="which is not one"):
-        load_model(tmp_path / "cut.ckpt")
+def test_not_published_weights() -> None:
+    with pytest.raises(InputError, match=r"expected published ATGNN weights, got none of pos_embed"):
+        network_from_published({"x": torch.zeros(1)})
+    with pytest.raises(InputError, match="expected a convolution of max_relative"):
+        network_from_published({}, conv="gat")
 
 
-def test_a_checkpoint_of_something_else(tmp_path):
-    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    with pytest.raises(InputError, match="which is not one"):
-        load_checkpoint(tmp_path / "other.ckpt")
-    torch.save([1, 2], tmp_path / "list.ckpt")
-    with pytest.raises(InputError, match="which is not one"):
-        load_checkpoint(tmp_path / "list.ckpt")
-    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="which is not one"):
-        load_model(tmp_path / "other.safetensors")
-
-
-def test_weights_that_do_not_fit_the_settings(tmp_path):
-    settings = {"labels": ["Dog"], "variant": "pyramid-nano", "clip_seconds": 0.5, "n_mels": 32}
-    save_file({"x": torch.zeros(1)}, tmp_path / "m.safetensors", metadata={"atgnn": json.dumps(settings)})
-    with pytest.raises(InputError, match="does not fit"):
-        load_model(tmp_path / "m.safetensors")
-
-
-class _Evil:
-    def __reduce__(self):
-        return (pytest.fail, ("a pickle in a checkpoint was run",))
-
-
-def test_nothing_in_a_checkpoint_is_run(tmp_path):
-    torch.save({"state_dict": {}, "hyper_parameters": _Evil(), "atgnn": {}}, tmp_path / "evil.ckpt")
-    with pytest.raises(InputError, match="which is not one"):
-        load_model(tmp_path / "evil.ckpt")
+@pytest.mark.parametrize(("mlg", "parameters"), [(False, 38_927_064), (True, 47_518_504)])
+def test_parameters_with_frozen_tables(mlg: bool, parameters: int) -> None:
+    with torch.device("meta"):
+        built = ATGNNNetwork(200, "pyramid-s", plg=mlg, llg=mlg, tables=True)
+    assert sum(p.numel() for p in built.parameters()) == parameters
+    assert sum(p.numel() for p in built.parameters() if p.requires_grad) == parameters - 12_091_392

@@ -14,8 +14,8 @@ from docstring_parser import parse
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
+from atgnn.checkpoint import load_checkpoint
 from atgnn.errors import InputError
-from atgnn.weights import load_checkpoint
 
 LIGHTNING = {
     "fit": "train a tagger: -c experiments/base.yaml -c OVERLAY.yaml …",
@@ -43,7 +43,7 @@ TASKS = {
     ),
     "probe": Task("atgnn.baselines.probe.probe", "fit a linear probe on mean log-mels, a floor to compare with"),
     "table": Task("atgnn.pages.write_results", "write results of `atgnn score` into a page", files=("results",)),
-    "weights pack": Task("atgnn.weights.pack", "keep weights and settings of a checkpoint as safetensors"),
+    "weights pack": Task("atgnn.checkpoint.pack", "keep weights and settings of a checkpoint as safetensors"),
 }
 
 

@@ -251,6 +251,7 @@ class ATGNN(TaggingModule):
         plg: labels gather from patches.
         llg: labels support each other; without plg and llg there is no label graph (no MLG).
         bounded: the label graph that cannot blow up; False for the published form.
+        tables: relative positions in frozen tables, as published; by default they are coordinates of the search.
         conv: graph convolution as {class_path, init_args}; max-relative where None.
         graph: graph construction as {class_path, init_args}; dilated k-NN where None.
         knn: k-NN back end: auto, dense or torch_cluster.
@@ -285,6 +286,7 @@ class ATGNN(TaggingModule):
         plg: bool = True,
         llg: bool = True,
         bounded: bool = True,
+        tables: bool = False,
         conv: ClassPath | None = None,
         graph: ClassPath | None = None,
         knn: Backend = "auto",
@@ -304,6 +306,7 @@ class ATGNN(TaggingModule):
             plg=plg,
             llg=llg,
             bounded=bounded,
+            tables=tables,
             conv=conv,
             graph=graph,
             knn=knn,

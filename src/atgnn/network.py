@@ -14,7 +14,7 @@ from atgnn.nn.dense import init_weights
 from atgnn.nn.graph import Backend, Neighbors
 from atgnn.nn.label import LabelGraphStage
 from atgnn.nn.patch import Downsample, KNNGraph, PatchGraphBlock, PositionEmbedding, Stem
-from atgnn.nn.position import Grid
+from atgnn.nn.position import Grid, position_table
 from atgnn.variants import Variant
 from atgnn.variants import variant as look_up
 
@@ -54,6 +54,7 @@ class ATGNNNetwork(nn.Module):
         plg: labels gather from patches.
         llg: labels support each other; without plg and llg there is no label graph (no MLG).
         bounded: the label graph that cannot blow up; False for the published form.
+        tables: keep relative positions as the published model does, in frozen tables for one grid; pyramids only.
         conv: graph convolution, as {class_path, init_args}.
         graph: graph construction, as {class_path, init_args}; dilated k-NN where None.
         knn: k-NN back end, see :func:`atgnn.nn.graph.knn`.
@@ -83,6 +84,7 @@ class ATGNNNetwork(nn.Module):
         plg: bool = True,
         llg: bool = True,
         bounded: bool = True,
+        tables: bool = False,
         conv: ClassPath | None = None,
         graph: ClassPath | None = None,
         knn: Backend = "auto",
@@ -99,7 +101,8 @@ class ATGNNNetwork(nn.Module):
 
         stem = [channels[0] // 2, channels[0]] if pyramid else [channels[0] // n for n in (8, 4, 2, 1)]
         self.stem = Stem(stem)
-        self.position = PositionEmbedding(channels[0], *(math.ceil(n / 2 ** len(stem)) for n in (n_mels, n_frames)))
+        grid = [math.ceil(n / 2 ** len(stem)) for n in (n_mels, n_frames)]
+        self.position = PositionEmbedding(channels[0], *grid)
 
         total = sum(size.blocks)
         ks, dilations = dilation_schedule(size.kind, total, k)
@@ -109,11 +112,15 @@ class ATGNNNetwork(nn.Module):
         self.stages = nn.ModuleList()
         for stage, blocks in enumerate(size.blocks):
             first = sum(size.blocks[:stage])
+            table = None
+            if tables and pyramid:
+                height, width = (math.ceil(n / 2**stage) for n in grid)
+                table = position_table(height, width, channels[stage], size.reductions[stage])
             self.stages.append(
                 nn.ModuleList(
                     PatchGraphBlock(
                         channels[stage],
-                        partial_class(graph)() if graph else KNNGraph(ks[i], dilations[i], pyramid, knn),
+                        partial_class(graph)() if graph else KNNGraph(ks[i], dilations[i], pyramid, table, knn),
                         make_conv,
                         size.reductions[stage],
                         drop_paths[i],

@@ -1,94 +1,181 @@
-"""Whole models from and to files: Lightning checkpoints, and safetensors with the settings in their header."""
+"""Published weights: networks from state dicts in the layout of the published ATGNN code, and back."""
 
 from __future__ import annotations
 
-import json
-import pickle
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Literal
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from atgnn.errors import InputError
-from atgnn.module import ATGNN
+from atgnn.network import ATGNNNetwork
+from atgnn.variants import Variant
 
-#: The bundled network, trained on data/mini.
-BUNDLED = Path(__file__).parent / "pretrained" / "mini.safetensors"
+CONVS = {"max_relative": "MaxRelativeConv", "edge": "EdgeConv", "gin": "GINConv", "sage": "SAGEConv"}
+#: Published name → ours, for what follows the name of a block or stage.
+PARTS = {
+    "0.fc1": "before",
+    "0.fc2": "after",
+    "0.graph_conv.gconv": "conv",
+    "0.relative_pos": "graph.table",
+    "1.fc1": "feed_forward.expand",
+    "1.fc2": "feed_forward.project",
+    "plg": "gather.{}.conv",
+    "ffn.fc1": "gather.{}.feed_forward.expand",
+    "ffn.fc2": "gather.{}.feed_forward.project",
+    "adj": "support.{}.weight",
+}
 
 
-def load_model(path: str | Path | None = None) -> ATGNN:
-    """Load a trained ATGNN in eval mode, on the CPU.
+def network_from_published(
+    state_dict: Mapping[str, Tensor], *, conv: str = "max_relative", k: int = 9, label_k: int = 9
+) -> ATGNNNetwork:
+    """Build the network that published weights belong to, with these weights.
+
+    Sizes, labels, grid, reductions and MLG are read from names and shapes; convolution and k leave no trace there.
 
     Args:
-        path: a Lightning checkpoint (.ckpt) or a file of :func:`pack`; the bundled network where None.
+        state_dict: weights under their published names.
+        conv: max_relative, edge, gin or sage.
+        k: neighbours of each patch; the first block's of an isotropic network.
+        label_k: patches that each label gathers from.
+
+    Returns:
+        The network, in eval mode.
 
     Raises:
-        InputError: if the file is absent, damaged, or not of an ATGNN.
+        InputError: with the list of what is missing, unknown or of another shape.
     """
-    path = Path(path) if path is not None else BUNDLED
-    if path.suffix == ".safetensors":
-        settings, state = _read_safetensors(path)
-    else:
-        checkpoint = load_checkpoint(path)
-        settings, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
-    try:
-        model = ATGNN(**{name: value for name, value in settings.items() if not name.startswith("_")})
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"expected an ATGNN checkpoint, got {path}, which does not fit one: {reason}") from error
-    return model.eval()
-
-
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a Lightning checkpoint of a tagger as tensors and plain values; nothing in it is run.
-
-    Raises:
-        InputError: if the file is absent, damaged, or not of a tagger.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"expected a checkpoint at {path}, got no such file; `atgnn fit` writes one")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise InputError(_not_ours(path)) from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "atgnn"} <= checkpoint.keys():
-        raise InputError(_not_ours(path))
-    return checkpoint
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise InputError(f"expected a checkpoint at {path}, got no such file; `atgnn weights pack` writes one")
-    try:
-        with safe_open(path, framework="pt") as file:
-            settings = json.loads((file.metadata() or {})["atgnn"])
-            return settings, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(_not_ours(path)) from error
-
-
-def _not_ours(path: str | Path) -> str:
-    return (
-        f"expected an ATGNN checkpoint, got {path}, which is not one; "
-        "use a .ckpt that `atgnn fit` wrote or a .safetensors of `atgnn weights pack`"
+    if conv not in CONVS:
+        raise InputError(f"expected a convolution of {', '.join(CONVS)}; got {conv!r}")
+    missing = [key for key in ("pos_embed", "prediction.0.weight", "prediction.4.weight") if key not in state_dict]
+    if missing or not any(key.startswith("backbone.") for key in state_dict):
+        raise InputError(f"expected published ATGNN weights, got none of {', '.join(missing or ['backbone.*'])}")
+    height, width = state_dict["pos_embed"].shape[-2:]
+    size = _variant(state_dict)
+    stride = 4 if size.kind == "pyramid" else 16
+    mlg = "label_embed" in state_dict
+    network = ATGNNNetwork(
+        state_dict["prediction.4.weight"].size(0),
+        size,
+        n_mels=stride * height,
+        n_frames=stride * width,
+        k=k,
+        label_k=label_k,
+        plg=mlg,
+        llg=mlg,
+        bounded=False,
+        tables=any(key.endswith("relative_pos") for key in state_dict),
+        conv={"class_path": f"atgnn.nn.{CONVS[conv]}"},
     )
+    own, ours, wrong = network.state_dict(), {}, []
+    names = _names(state_dict)
+    for published, value in state_dict.items():
+        name = names.get(published)
+        if name not in own:
+            wrong.append(f"{published} is unknown")
+            continue
+        value = value[0, :, :, 0].T if published == "label_embed" else value
+        if value.squeeze().shape != own[name].squeeze().shape:
+            wrong.append(f"{published} is {tuple(value.shape)}, not {tuple(own[name].shape)}")
+            continue
+        ours[name] = value.reshape(own[name].shape)
+    wrong += [f"{name} is missing" for name in own if name not in names.values()]
+    if wrong:
+        raise InputError(f"expected published ATGNN weights, got some in which {'; '.join(wrong)}")
+    network.load_state_dict(ours)
+    return network.eval()
 
 
-def pack(checkpoint: Path, out: Path) -> None:
-    """Write the weights and settings of a checkpoint, without its optimiser, as safetensors.
+def published_state_dict(network: ATGNNNetwork) -> dict[str, Tensor]:
+    """Weights of a network under their published names and shapes; the inverse of :func:`network_from_published`."""
+    state, published = network.state_dict(), {}
+    for name, value in state.items():
+        key = _published_name(name, [len(stage) for stage in network.stages])  # type: ignore[arg-type]
+        if name == "label_embedding":
+            value = value.T[None, :, :, None]
+        elif name.endswith("graph.table"):
+            value = value.unsqueeze(0)
+        elif value.dim() == 2 and not key.endswith((".adj", "label_readout")):
+            value = value[:, :, None, None]
+        published[key] = value.clone()
+    return published
 
-    Args:
-        checkpoint: a checkpoint of `atgnn fit`.
-        out: safetensors file to write.
-    """
-    model = load_model(checkpoint)
-    settings = {name: value for name, value in model.hparams.items() if not name.startswith("_")}
-    state = {key: value.contiguous() for key, value in model.state_dict().items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_suffix(".tmp")
-    save_file(state, temporary, metadata={"atgnn": json.dumps(settings), "format": "pt"})
-    temporary.replace(out)
+
+def _variant(state: Mapping[str, Tensor]) -> Variant:
+    blocks, channels = [0], [state["pos_embed"].size(1)]
+    first_blocks = [0]
+    for number in range(_count(state, r"backbone\.(\d+)\.")):
+        if f"backbone.{number}.conv.0.weight" in state:
+            blocks.append(0)
+            channels.append(state[f"backbone.{number}.conv.0.weight"].size(0))
+            first_blocks.append(number + 1)
+        else:
+            blocks[-1] += 1
+    mlg = [_count(state, rf"mlg_stages\.{stage}\.(\d+)\.") for stage in range(_count(state, r"mlg_stages\.(\d+)\."))]
+    tables = [state.get(f"backbone.{number}.0.relative_pos") for number in first_blocks]
+    reductions = [1 if t is None else round((t.size(-2) / t.size(-1)) ** 0.5) for t in tables]
+    kind: Literal["pyramid", "isotropic"] = "pyramid" if len(blocks) > 1 else "isotropic"
+    head = state["prediction.0.weight"].size(0)
+    return Variant(kind, tuple(channels), tuple(blocks), tuple(mlg), tuple(reductions), head)
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    return max((int(m[1]) + 1 for m in (re.match(pattern, key) for key in state) if m), default=0)
+
+
+def _names(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Our name of every published one that there can be."""
+    stage, block, places = 0, 0, {}
+    for number in range(_count(state, r"backbone\.(\d+)\.")):
+        if f"backbone.{number}.conv.0.weight" in state:
+            places[number] = f"downsamples.{stage}"
+            stage, block = stage + 1, 0
+        else:
+            places[number] = f"stages.{stage}.{block}"
+            block += 1
+    return {key: _our_name(key, places) for key in state}
+
+
+def _our_name(key: str, places: dict[int, str]) -> str:
+    for before, after in (("stem.convs.", "stem."), ("prediction.", "head."), ("pos_embed", "position.weight")):
+        if key.startswith(before):
+            return after + key.removeprefix(before)
+    if match := re.match(r"backbone\.(\d+)\.(.*)", key):
+        return f"{places[int(match[1])]}.{_part(match[2].removeprefix('conv.'))}"
+    if match := re.match(r"label_proj\.(\d+)\.(.*)", key):
+        return f"label_stages.{match[1]}.project.{match[2]}"
+    if match := re.match(r"mlg_stages\.(\d+)\.(\d+)\.(.*)", key):
+        return f"label_stages.{match[1]}.{_part(match[3]).format(match[2])}"
+    return {"label_embed": "label_embedding"}.get(key, key)
+
+
+def _part(rest: str) -> str:
+    for before, after in PARTS.items():
+        if rest == before or rest.startswith(before + "."):
+            return after + rest.removeprefix(before)
+    return rest
+
+
+def _published_name(name: str, blocks: list[int]) -> str:
+    for after, before in (("stem.", "stem.convs."), ("head.", "prediction."), ("position.weight", "pos_embed")):
+        if name.startswith(after):
+            return before + name.removeprefix(after)
+    if match := re.match(r"downsamples\.(\d+)\.(.*)", name):
+        return f"backbone.{sum(blocks[: int(match[1]) + 1]) + int(match[1])}.conv.{match[2]}"
+    if match := re.match(r"stages\.(\d+)\.(\d+)\.(.*)", name):
+        number = sum(blocks[: int(match[1])]) + int(match[1]) + int(match[2])
+        return f"backbone.{number}.{_published_part(match[3])}"
+    if match := re.match(r"label_stages\.(\d+)\.project\.(.*)", name):
+        return f"label_proj.{match[1]}.{match[2]}"
+    if match := re.match(r"label_stages\.(\d+)\.(gather|support)\.(\d+)\.(.*)", name):
+        return f"mlg_stages.{match[1]}.{match[3]}.{_published_part(f'{match[2]}.{{}}.{match[4]}')}"
+    return {"label_embedding": "label_embed"}.get(name, name)
+
+
+def _published_part(rest: str) -> str:
+    for before, after in PARTS.items():
+        if rest == after or rest.startswith(after + "."):
+            return before + rest.removeprefix(after)
+    return rest

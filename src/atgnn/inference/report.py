@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from atgnn.checkpoint import load_model
 from atgnn.errors import InputError
 from atgnn.inference.files import Tag, tag_file
-from atgnn.weights import load_model
 
 
 def tag(

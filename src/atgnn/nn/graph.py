@@ -71,6 +71,7 @@ def knn(
     batch_x: Tensor | None = None,
     batch_y: Tensor | None = None,
     dilation: int = 1,
+    bias: Tensor | None = None,
     backend: Backend = "auto",
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Neighbors:
@@ -88,6 +89,7 @@ def knn(
         batch_x: clip of every target, ascending, where clips differ in length (then ``num_clips`` is not used).
         batch_y: clip of every source, ascending.
         dilation: keep every dilation-th of the nearest.
+        bias: added to the squared distances, the same for every clip; the dense search alone knows it.
         backend: ``"dense"`` (one matrix product and top-k), ``"torch_cluster"``, or ``"auto"``: dense for clips of
             equal length, torch_cluster for ragged batches.
         chunk_bytes: bound on the memory for distances (dense).
@@ -95,6 +97,7 @@ def knn(
     Shape:
         x: (N, C).
         y: (M, C).
+        bias: (N/B, M/B).
         returns: Neighbors with ``index`` (N, K).
 
     Raises:
@@ -102,6 +105,8 @@ def knn(
         ImportError: if torch_cluster is asked for or needed, and is not installed.
     """
     _check(x, y, k, dilation, num_clips, batch_x, batch_y)
+    if bias is not None and (batch_x is not None or backend == "torch_cluster"):
+        raise ValueError("expected the dense search where there is a bias, got torch_cluster; use backend='dense'")
     with torch.autocast(x.device.type, enabled=False):
         x, y = x.float(), y.float()
         if batch_x is not None and batch_y is not None:
@@ -126,11 +131,11 @@ def knn(
                 batch_y = torch.arange(num_clips, device=x.device).repeat_interleave(y.size(0) // num_clips)
                 index = _torch_cluster_search(x, y, reach, batch_x, batch_y)
             else:
-                index = _dense_search(x, y, reach, num_clips, chunk_bytes)
+                index = _dense_search(x, y, reach, num_clips, chunk_bytes, bias)
     return Neighbors(index[:, ::dilation].contiguous(), y.size(0))
 
 
-def _dense_search(x: Tensor, y: Tensor, k: int, num_clips: int, chunk_bytes: int) -> Tensor:
+def _dense_search(x: Tensor, y: Tensor, k: int, num_clips: int, chunk_bytes: int, bias: Tensor | None = None) -> Tensor:
     """Nearest sources by one matrix product a chunk: argmin_j ‖x_i − y_j‖² = argmin_j ‖y_j‖² − 2·x_i·y_j."""
     x = x.view(num_clips, -1, x.size(1))
     y = y.view(num_clips, -1, y.size(1))
@@ -144,7 +149,10 @@ def _dense_search(x: Tensor, y: Tensor, k: int, num_clips: int, chunk_bytes: int
     for b in range(0, num_clips, clips):
         source = y[b : b + clips].transpose(1, 2)
         for i in range(0, num_targets, targets):
-            distance = torch.baddbmm(square[b : b + clips], x[b : b + clips, i : i + targets], source, alpha=-2)
+            constant = square[b : b + clips]
+            if bias is not None:
+                constant = constant + bias[i : i + targets]
+            distance = torch.baddbmm(constant, x[b : b + clips, i : i + targets], source, alpha=-2)
             index[b : b + clips, i : i + targets] = distance.topk(k, dim=-1, largest=False, sorted=True).indices
     return index.add_(offset).view(-1, k)
 

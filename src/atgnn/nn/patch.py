@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from atgnn.nn.conv import GraphConv
 from atgnn.nn.dense import FeedForward, StochasticDepth
 from atgnn.nn.graph import Backend, Neighbors, knn
-from atgnn.nn.position import Grid, grid_position, pool_nodes
+from atgnn.nn.position import Grid, grid_position, pool_nodes, resize_table
 
 
 class PatchGraph(Protocol):
@@ -88,25 +88,30 @@ class Downsample(nn.Sequential):
 class KNNGraph(nn.Module):
     """Link every patch to the k patches that sound most like it, rebuilt from the features each time.
 
-    The search runs on l2-normalised features, joined by grid coordinates that make near patches nearer
-    (:func:`~atgnn.nn.position.grid_position`).
+    The search runs on l2-normalised features. By default they are joined by grid coordinates that make near patches
+    nearer (:func:`~atgnn.nn.position.grid_position`); the published form adds a frozen table to the distances instead.
 
     Args:
         k: neighbours of each patch.
         dilation: keep every dilation-th of the k·dilation nearest.
         position: join the grid coordinates.
+        table: relative-position biases, see :func:`~atgnn.nn.position.position_table`; in place of ``position``.
         backend: k-NN back end, see :func:`~atgnn.nn.graph.knn`.
 
     Shape:
         x: (N, C) targets; y: (M, C) sources, pooled r×r on the grid.
+        table: (N/B, M/B); resized where the grid differs.
         returns: Neighbors with index (N, K).
     """
 
-    def __init__(self, k: int, dilation: int = 1, position: bool = True, backend: Backend = "auto") -> None:
+    def __init__(
+        self, k: int, dilation: int = 1, position: bool = True, table: Tensor | None = None, backend: Backend = "auto"
+    ) -> None:
         super().__init__()
+        self.table = None if table is None else nn.Parameter(table.clone(), requires_grad=False)
         self.k = k
         self.dilation = dilation
-        self.position = position
+        self.position = position and table is None
         self.backend = backend
 
     @torch.no_grad()
@@ -115,7 +120,8 @@ class KNNGraph(nn.Module):
         same = x is y
         x = self._coordinates(x, grid, 1)
         y = x if same else self._coordinates(y, grid, reduction)
-        return knn(x, y, self.k, num_clips=grid.clips, dilation=self.dilation, backend=self.backend)
+        bias = None if self.table is None else resize_table(self.table, len(x) // grid.clips, len(y) // grid.clips)
+        return knn(x, y, self.k, num_clips=grid.clips, dilation=self.dilation, bias=bias, backend=self.backend)
 
     def _coordinates(self, x: Tensor, grid: Grid, reduction: int) -> Tensor:
         x = F.normalize(x.float(), dim=-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -38,6 +39,31 @@ def pool_nodes(x: Tensor, grid: Grid, reduction: int) -> Tensor:
         return x
     pooled = F.avg_pool2d(grid.to_map(x), reduction, ceil_mode=True)
     return Grid.from_map(pooled)[0]
+
+
+def position_table(height: int, width: int, dim: int, reduction: int = 1) -> Tensor:
+    r"""Relative-position biases as the published model keeps them, frozen, in its checkpoints.
+
+    :math:`p = -\tfrac{2}{D} E E^\top` for the 2-D sine-cosine embedding E of a *square* grid of side
+    :math:`\lfloor\sqrt{N}\rfloor`, resized bicubically to N×M: on a spectrogram's grid the positions are distorted.
+    :func:`grid_position` needs no table and has the true ones.
+
+    Shape:
+        returns: (N, M), N = H·W, M = ⌈H/r⌉·⌈W/r⌉.
+
+    Source: Han et al., "Vision GNN", NeurIPS 2022.
+    """
+    nodes = height * width
+    sources = math.ceil(height / reduction) * math.ceil(width / reduction)
+    position = grid_position(math.isqrt(nodes), math.isqrt(nodes), dim)
+    return resize_table(-2 * position @ position.T, nodes, sources)
+
+
+def resize_table(table: Tensor, nodes: int, sources: int) -> Tensor:
+    """Resize a table (N, M) bicubically."""
+    if table.shape == (nodes, sources):
+        return table
+    return F.interpolate(table[None, None], size=(nodes, sources), mode="bicubic", align_corners=False)[0, 0]
 
 
 def cell_centers(size: int, reduction: int, device: torch.device | None = None) -> Tensor:
