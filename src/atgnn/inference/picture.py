@@ -18,7 +18,8 @@ from atgnn.module import ATGNN
 def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, top: int = 6) -> None:
     """Draw the start of a recording and write it as PNG, SVG or PDF, by the ending of ``out``.
 
-    Above: the log-mel spectrogram. Below: the score of the most probable tags in each half-overlapping window.
+    Above: the log-mel spectrogram. Below: the scores of the most probable tags, at each moment the
+    largest of the half-overlapping windows that cover it.
 
     Args:
         model: in eval mode.
@@ -50,28 +51,23 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
     names = "   ".join(f"{model.labels[i]} {total[i]:.2f}" for i in best[:3])
     spectrum.set_title(f"{Path(path).name}\n{names}", loc="left")
 
-    starts = _starts(waveform.size(0), size, len(cut)) / rate
-    for row, label in enumerate(best):
-        for start, score in zip(starts, scores[:, label].tolist(), strict=True):
-            end = min(duration, start + model.clip_seconds)
-            timeline.barh(-row, end - start, left=start, height=0.8, color="#1f4e9c", alpha=score / _overlap(len(cut)))
-    timeline.set_yticks([-row for row in range(len(best))], [f"{model.labels[i]}  {total[i]:.2f}" for i in best])
-    timeline.set_xlabel("time (s); darker is more probable")
-    timeline.set_xlim(0, duration)
-    timeline.set_ylim(-len(best) + 0.5, 0.5)
+    edges, held = _moments(waveform.size(0), size, scores[:, best])
+    image = timeline.pcolormesh(edges / rate, np.arange(len(best) + 1) - 0.5, held.T, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=timeline, label="score")
+    timeline.invert_yaxis()
+    timeline.set_yticks(range(len(best)), [f"{model.labels[i]}  {total[i]:.2f}" for i in best])
+    timeline.set_xlabel("time (s)")
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=120)
 
 
-def _starts(samples: int, size: int, count: int) -> np.ndarray:
-    starts = np.arange(count) * (size // 2)
-    if count > 1:
-        starts[-1] = samples - size
-    return starts
-
-
-def _overlap(count: int) -> float:
-    return 1.0 if count == 1 else 1.6
+def _moments(samples: int, size: int, scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Cut time where windows begin or end; a moment has the largest score of the windows that cover it."""
+    starts = np.minimum(np.arange(len(scores)) * (size // 2), max(0, samples - size))
+    ends = np.minimum(starts + size, samples)
+    edges = np.unique(np.concatenate((starts, ends)))
+    covers = (starts[:, None] <= edges[:-1]) & (edges[1:] <= ends[:, None])
+    return edges, np.where(covers[:, :, None], scores.numpy()[:, None], 0).max(axis=0)
 
 
 def _mel_ticks(mel: Tensor, rate: int) -> tuple[list[int], list[str]]:
