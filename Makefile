@@ -15,7 +15,7 @@ empty  :=
 space  := $(empty) $(empty)
 others  = [$(subst $(space),$(comma),$(filter-out $(1),$(FOLDS)))]
 
-.PHONY: setup demo test test-fast lint folds clean
+.PHONY: setup demo results folds test test-fast lint clean
 
 setup: $(VENV)/.done
 
@@ -40,11 +40,20 @@ $(SCENES): | $(CLIPS)
 	$(BIN)/atgnn shards mix $(CLIPS) $@ --duration 4 --speed.train 0.25 --scenes.val 100 --scenes.test 300 \
 	    --scenes.train $(if $(FAST),192,2400)
 
+# The figures of finished runs into the repository, and from there into its pages.
+results: setup
+	mkdir -p experiments/results
+	for seed in 0 1 2; do cp runs/mini/full-seed$$seed/score.json experiments/results/mini-seed$$seed.json; done
+	cp runs/clips/score.json experiments/results/clips.json
+	cp runs/mini/full-seed0/picture.png docs/images/demo.png
+	$(BIN)/atgnn table experiments/results/mini-*.json experiments/results/clips.json README.md
+	$(BIN)/atgnn table experiments/results/mini-*.json experiments/mini/README.md
+	$(BIN)/atgnn table experiments/results/clips.json experiments/clips/README.md
+
 # Cross-validation over the folds of a manifest; one core for each of `make -j2 folds SOURCE=…`.
 folds: $(FOLDS:%=runs/clips/%/checkpoints/scores.npz) $(FOLDS:%=runs/clips/%/probe.npz)
 	$(BIN)/atgnn score $(filter %scores.npz,$^) --against $(filter %probe.npz,$^) --names '[atgnn, linear probe]' \
-	    --title 'real clips, 5-fold' --json-file experiments/results/clips.json
-	$(BIN)/atgnn table $(wildcard experiments/results/*.json) --page README.md
+	    --title 'real clips, 5-fold' --json-file runs/clips/score.json
 
 runs/clips/%/checkpoints/scores.npz: | data/shards/clips
 	OMP_NUM_THREADS=1 $(BIN)/atgnn fit -c experiments/base.yaml -c experiments/clips/clips.yaml --seed_everything $(SEED) \

@@ -211,3 +211,10 @@ def test_a_log_mel_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 def test_a_network_without_labels_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least one label, got 0"):
         nano(num_classes=0)
+
+
+def test_any_convolution_of_pyg_works_in_a_block() -> None:
+    conv = {"class_path": "torch_geometric.nn.GATv2Conv", "init_args": {"add_self_loops": False}}
+    network = ATGNNNetwork(3, "pyramid-nano", n_mels=32, n_frames=32, conv=conv)
+    network(torch.randn(2, 1, 32, 32)).logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
