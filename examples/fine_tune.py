@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atgnn import ShardDataModule
+from atgnn.checkpoint import load_model
 from atgnn.data.shards import write_shards
 from atgnn.metrics import AveragePrecision, mean_average_precision
-from atgnn.checkpoint import load_model
 
 MINI = Path(__file__).parents[1] / "data" / "mini"
 

@@ -46,7 +46,7 @@ def tag(
     if checkpoint is None:
         err.print(
             f"No --checkpoint: using the bundled network, trained on short studio sounds (data/mini). "
-            f"It knows only: {', '.join(model.labels)}.",
+            f"It knows only: {'; '.join(model.labels)}.",
             style="dim",
             highlight=False,
         )
