@@ -74,8 +74,9 @@ def main() -> None:
         print(write_shards(source, Path(folder) / "shards", min_clips=8, test_fraction=0.3, val_fraction=0.0))
         data = ShardDataModule(f"{folder}/shards", batch_size=16, crop_seconds=4.0, val=None)
         trainer = L.Trainer(max_epochs=8, accelerator="auto", logger=False, enable_checkpointing=False)
-        trainer.fit(MyTagger(data.labels), data)
-        trainer.test(datamodule=data)
+        model = MyTagger(data.labels)
+        trainer.fit(model, data)
+        trainer.test(model, data)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class TaggingModule(L.LightningModule):
         decay_every: epochs between halvings ("step").
         speed: clips are played faster or slower by up to this share, pitch and all; 0 for none.
         overlay_events: most clips laid over each other as a training scene; 1 for none.
-        overlay_level_db: levels of these clips are drawn from ± this, in dB.
+        overlay_level_db: levels of clips, laid over each other or not, are drawn from ± this, in dB; 0 for none.
         mixup: probability of mixing a clip with another.
         mixup_alpha: α of the mixing weight, λ ~ Beta(α, α).
         mask_freq: widest masked band in mel bins; 0 for none.
@@ -65,7 +65,7 @@ class TaggingModule(L.LightningModule):
         decay_every: int = 5,
         speed: float = 0.0,
         overlay_events: int = 1,
-        overlay_level_db: float = 10.0,
+        overlay_level_db: float = 0.0,
         mixup: float = 0.5,
         mixup_alpha: int = 10,
         mask_freq: int = 48,
@@ -84,7 +84,7 @@ class TaggingModule(L.LightningModule):
             "decay_every": decay_every,
         }
         self.speed = Speed(speed) if speed else None
-        self.overlay = Overlay(overlay_events, overlay_level_db) if overlay_events > 1 else None
+        self.overlay = Overlay(overlay_events, overlay_level_db) if overlay_events > 1 or overlay_level_db else None
         self.mixup = Mixup(mixup, mixup_alpha) if mixup else None
         self.mask = SpecMask(mask_freq, mask_time) if mask_freq or mask_time else None
         self.seed = seed
