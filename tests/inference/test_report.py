@@ -12,6 +12,8 @@ import torch
 
 from atgnn import ATGNN
 from atgnn.errors import InputError
+from atgnn.inference import report
+from atgnn.inference.files import Tag
 from atgnn.inference.report import tag
 
 LABELS = ["Dog", "Whoosh, swoosh", "Rain"]
@@ -54,11 +56,14 @@ def test_csv_quotes_labels(checkpoint, files, capsys):
     assert {row["label"] for row in rows} == set(LABELS)
 
 
-def test_table_and_threshold(checkpoint, files, capsys):
-    tag(files, checkpoint=checkpoint, threshold=1.0)
+def test_table_and_threshold(checkpoint, files, capsys, monkeypatch):
+    scores = {"one.wav": [Tag("Dog", 0.75), Tag("Rain", 0.25)], "two.flac": [Tag("Rain", 0.25)]}
+    monkeypatch.setattr(report, "tag_file", lambda model, path: scores[path.name])
+    tag(files, checkpoint=checkpoint, threshold=0.5)
     printed = capsys.readouterr().out
-    assert "one.wav" in printed
-    assert "none above the threshold" in printed
+    assert "0.750" in printed
+    assert "0.250" not in printed
+    assert printed.count("none above the threshold") == 1
 
 
 def test_bundled_network_says_what_it_knows(files, capsys):
