@@ -45,11 +45,6 @@ class Neighbors:
         """Sum over each neighbourhood: (M, C) → (N, C)."""
         return F.embedding_bag(self.index, x, mode="sum")
 
-    def degree(self) -> Tensor:
-        """How many targets gather from each source: (M,), as float."""
-        count = torch.zeros(self.num_sources, device=self.index.device)
-        return count.index_add_(0, self.index.flatten(), torch.ones_like(self.index.flatten(), dtype=count.dtype))
-
 
 def clamp_dilation(k: int, dilation: int, num_sources: int) -> tuple[int, int]:
     """Fit ``k`` dilated neighbours into ``num_sources`` nodes: the dilation shrinks first, then k.
