@@ -10,7 +10,7 @@ from atgnn.scores import Scores
 
 
 def run(writer: ScoreWriter, trainer: SimpleNamespace) -> None:
-    module = SimpleNamespace(labels=["a", "b"])
+    module = SimpleNamespace(labels=["a", "b"], protocol="first")
     for keys, mask in ((["p", "q"], [True, True]), (["r", ""], [True, False])):
         batch = {"key": keys, "mask": torch.tensor(mask), "targets": torch.tensor([[1.0, 0.0], [0.0, 1.0]])}
         writer.on_test_batch_end(trainer, module, torch.tensor([[0.9, 0.1], [0.2, 0.8]]), batch, 0)
@@ -23,6 +23,7 @@ def test_scores_lie_beside_the_checkpoint_without_fillers(tmp_path):
     scores = Scores.load(tmp_path / "scores.npz")
     assert scores.keys == ["p", "q", "r"]
     assert scores.labels == ["a", "b"]
+    assert (scores.protocol, scores.scale) == ("first", "logits")
     np.testing.assert_allclose(scores.scores, [[0.9, 0.1], [0.2, 0.8], [0.9, 0.1]], rtol=1e-6)
 
 

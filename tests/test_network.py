@@ -85,6 +85,16 @@ def test_batch_equals_a_loop_over_clips(variant: str, knn: str, conv: str) -> No
         torch.testing.assert_close(patches, torch.cat([out.patches[stage] for out in alone]), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("conv", CONVS)
+def test_fused_gives_the_same_without_any_batch_norm(conv: str) -> None:
+    network = settled(nano(conv={"class_path": f"atgnn.nn.{conv}"}))
+    fused = network.fuse()
+    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in fused.modules())
+    assert any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+    x = log_mel()
+    torch.testing.assert_close(fused(x).logits, network(x).logits, atol=1e-4, rtol=1e-4)
+
+
 def test_logits_are_the_sum_of_both_heads() -> None:
     out = settled(nano())(log_mel())
     torch.testing.assert_close(out.logits, out.patch_logits + out.label_logits)

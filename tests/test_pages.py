@@ -32,10 +32,22 @@ def test_seeds_share_a_row_and_folds_are_counted(tmp_path):
     assert text.endswith("|\n<!-- /results -->\nafter\n")
     assert "\nold\n" not in text
     assert (
-        "| scenes | 2 | 40 | 0.100 | 0.200 / 0.200 / 0.200 | **0.500 / 0.600 / 0.700** | 0.51 M | "
+        "| scenes | 2 | 40 (first) | 0.100 | 0.200 / 0.200 / 0.200 | **0.500 / 0.600 / 0.700** | 0.51 M | "
         "600 steps, 2.0 min on 2 cores |" in text
     )
     assert "| **0.610** | 0.51 M | 600 steps, 2.0 min on 2 cores, for each of 5 folds |" in text
+
+
+def test_a_single_run_shows_its_intervals_and_protocol(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("<!-- results --><!-- /results -->")
+    path = result(tmp_path / "one.json", "scenes", 0.444)
+    ends = {"linear probe": [0.181, 0.219], "atgnn": [0.412, 0.476]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"interval": ends, "protocol": "windows"}))
+    write_results([path], page)
+    assert "| 40 (windows) | 0.100 | 0.200 [0.18, 0.22] | **0.444 [0.41, 0.48]** |" in page.read_text()
+    write_results([path, path], page)
+    assert "| 0.100 | 0.200 / 0.200 | **0.444 / 0.444** |" in page.read_text()
 
 
 def test_writing_twice_changes_nothing(tmp_path):

@@ -1,20 +1,18 @@
-"""Scores: pooled over folds, told as a table, refused when they do not fit."""
-
-import json
+"""Scores: pooled over folds, measured, refused when they do not fit."""
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, label_ranking_average_precision_score, roc_auc_score
 
 from atgnn.errors import InputError
-from atgnn.scores import Scores, score
+from atgnn.scores import Scores
 
 
-def make(keys: str, labels: tuple[str, ...] = ("a", "b", "c"), seed: int = 0) -> Scores:
+def make(keys: str, labels: tuple[str, ...] = ("a", "b", "c"), seed: int = 0, about: dict | None = None) -> Scores:
     rng = np.random.default_rng(seed)
     targets = (rng.random((len(keys), len(labels))) < 0.5).astype(np.uint8)
     targets[:, -1] = 0
-    return Scores(list(keys), list(labels), rng.random(targets.shape).astype(np.float32), targets)
+    return Scores(list(keys), list(labels), rng.random(targets.shape).astype(np.float32), targets, about or {})
 
 
 def test_a_file_holds_what_was_saved(tmp_path):
@@ -50,22 +48,20 @@ def test_chance_is_the_share_of_positives():
     np.testing.assert_array_equal(scores.chance(), [0.5, np.nan])
 
 
-def test_table_and_json(tmp_path, capsys):
-    make("pqrs").save(tmp_path / "ours.npz")
-    make("srqp", seed=5).save(tmp_path / "theirs.npz")
-    score(
-        [tmp_path / "ours.npz"],
-        [tmp_path / "theirs.npz"],
-        names=("atgnn", "probe"),
-        json_file=tmp_path / "out" / "score.json",
-    )
-    printed = capsys.readouterr().out
-    assert "atgnn" in printed
-    assert "probe" in printed
-    assert "mean (mAP)" in printed
-    figures = json.loads((tmp_path / "out" / "score.json").read_text())
-    assert figures["clips"] == 4
-    assert figures["mAP"]["atgnn"] == pytest.approx(np.nanmean(make("pqrs").average_precision()), abs=1e-4)
+def test_measures_are_those_of_scikit_learn():
+    scores = make("pqrstuvwxyz", seed=3)
+    for label in range(2):
+        expected = roc_auc_score(scores.targets[:, label], scores.scores[:, label])
+        assert scores.roc_auc()[label] == pytest.approx(expected)
+    positives = scores.targets.sum(1)
+    lrap = label_ranking_average_precision_score(scores.targets, scores.scores, sample_weight=positives)
+    assert scores.lwlrap() == pytest.approx(lrap)
+
+
+def test_labels_that_no_clip_or_every_clip_has():
+    scores = Scores(["p", "q"], ["a", "b"], np.array([[0.1, 0.2], [0.3, 0.4]]), np.array([[1, 0], [1, 0]]))
+    np.testing.assert_array_equal(scores.average_precision(), [1, np.nan])
+    np.testing.assert_array_equal(scores.roc_auc(), [np.nan, np.nan])
 
 
 @pytest.mark.parametrize(
@@ -73,6 +69,10 @@ def test_table_and_json(tmp_path, capsys):
     [
         ({"one.npz": make("pq"), "two.npz": make("qr")}, "got clip 'q' twice"),
         ({"one.npz": make("pq"), "two.npz": make("rs", ("a", "b", "d"))}, "got others"),
+        (
+            {"one.npz": make("pq"), "two.npz": make("rs", about={"protocol": "windows", "scale": "logits"})},
+            r"expected probabilities by protocol first as in .*one.npz, got logits by windows in .*two.npz",
+        ),
     ],
 )
 def test_parts_that_do_not_pool(tmp_path, files, message):
@@ -91,10 +91,3 @@ def test_not_a_file_of_scores(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(InputError, match="got something else"):
         Scores.load(tmp_path / "other.npz")
-
-
-def test_models_scored_on_different_clips(tmp_path):
-    make("pq").save(tmp_path / "ours.npz")
-    make("rs").save(tmp_path / "theirs.npz")
-    with pytest.raises(InputError, match="same clips"):
-        score([tmp_path / "ours.npz"], [tmp_path / "theirs.npz"])

@@ -43,11 +43,13 @@ def network(settings: dict, weights: dict[str, Tensor]) -> ATGNNNetwork:
 
 
 @needs_vectors
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
-def test_outputs_match(name: str) -> None:
+def test_outputs_match(name: str, fused: bool) -> None:
     settings, weights, expected = read(name)
-    output = network(settings, weights)(expected["input"].transpose(1, 2).unsqueeze(1))
+    model = network(settings, weights)
+    output = (model.fuse() if fused else model)(expected["input"].transpose(1, 2).unsqueeze(1))
     found = {"logits": output.logits}
     found |= {f"patches.{stage}": value for stage, value in enumerate(output.patches)}
     found |= {f"labels.{stage}": value for stage, value in enumerate(output.labels)}
@@ -87,7 +89,7 @@ def test_what_does_not_fit_is_listed() -> None:
     for part in (
         "label_readout is (10, 63), not (10, 64)",
         "extra.weight is unknown",
-        "stages.0.0.before.0.bias is missing",
+        "backbone.0.0.fc1.0.bias is missing",
     ):
         assert part in str(error.value)
 

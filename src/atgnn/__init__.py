@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from atgnn.audio.frontend import LogMel
 from atgnn.errors import InputError
-from atgnn.module import ATGNN, TaggingModule
+from atgnn.module import ATGNN
 from atgnn.network import ATGNNNetwork, TaggingOutput
 from atgnn.tagger import Tagger
+from atgnn.tagging import TaggingModule
 
 if TYPE_CHECKING:
     from atgnn.data.datamodule import ShardDataModule

@@ -15,8 +15,8 @@ from atgnn.scores import Scores
 class ScoreWriter(L.Callback):
     """Write the scores and targets of every clip beside the checkpoint they come from.
 
-    A test writes ``scores.npz``, a prediction ``predictions.npz``. With several processes each writes its own clips, to
-    ``scores-<rank>.npz``; ``atgnn score`` pools them.
+    A test writes logits to ``scores.npz``, a prediction probabilities to ``predictions.npz``. With several processes
+    each writes its own clips, to ``scores-<rank>.npz``; ``atgnn score`` pools them.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class ScoreWriter(L.Callback):
 
     def on_test_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write scores.npz."""
-        self._write("scores.npz", trainer, module)
+        self._write("scores.npz", "logits", trainer, module)
 
     def on_predict_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: int
@@ -45,9 +45,9 @@ class ScoreWriter(L.Callback):
 
     def on_predict_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Write predictions.npz."""
-        self._write("predictions.npz", trainer, module)
+        self._write("predictions.npz", "probabilities", trainer, module)
 
-    def _write(self, filename: str, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def _write(self, filename: str, scale: str, trainer: L.Trainer, module: L.LightningModule) -> None:
         checkpoint = trainer.ckpt_path
         path = (Path(checkpoint).parent if checkpoint else Path(trainer.log_dir or trainer.default_root_dir)) / filename
         if trainer.world_size > 1:
@@ -55,5 +55,6 @@ class ScoreWriter(L.Callback):
         labels: list[str] = list(module.labels)  # type: ignore[arg-type]
         scores, targets = torch.cat(self._scores).numpy(), torch.cat(self._targets).numpy()
         about = {name: value for name, value in getattr(module, "about", {}).items() if name != "labels"}
+        about |= {"protocol": getattr(module, "protocol", "first"), "scale": scale}
         Scores(self._keys, labels, scores, targets, about).save(path)
         self._keys, self._scores, self._targets = [], [], []

@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -85,10 +86,23 @@ def pack(checkpoint: Path, out: Path) -> None:
         checkpoint: a checkpoint of `atgnn fit`.
         out: safetensors file to write.
     """
-    model = load_model(checkpoint)
-    settings = {name: value for name, value in model.hparams.items() if not name.startswith("_")}
-    state = {key: value.contiguous() for key, value in model.state_dict().items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_suffix(".tmp")
-    save_file(state, temporary, metadata={"atgnn": json.dumps(settings), "format": "pt"})
-    temporary.replace(out)
+    save_model(load_model(checkpoint), out)
+
+
+def save_model(model: ATGNN, path: Path) -> None:
+    """Write a model without its optimiser: as safetensors with the settings in their header, or as a .ckpt."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    if path.suffix == ".safetensors":
+        settings = {name: value for name, value in model.hparams.items() if not name.startswith("_")}
+        state = {key: value.contiguous() for key, value in model.state_dict().items()}
+        save_file(state, temporary, metadata={"atgnn": json.dumps(settings), "format": "pt"})
+    else:
+        checkpoint = {
+            "pytorch-lightning_version": L.__version__,
+            "state_dict": model.state_dict(),
+            "hyper_parameters": dict(model.hparams),
+        }
+        model.on_save_checkpoint(checkpoint)
+        torch.save(checkpoint, temporary)
+    temporary.replace(path)

@@ -37,12 +37,15 @@ TASKS = {
     "shards write": Task("atgnn.data.shards.write_shards", "pack a folder or a manifest of recordings into shards"),
     "shards mix": Task("atgnn.data.mix.mix_shards", "make polyphonic scenes of single-event clips"),
     "shards check": Task("atgnn.data.check.check_shards", "verify shards: hashes, counts, and that every clip decodes"),
+    "shards stats": Task("atgnn.data.stats.shard_stats", "measure mean and std of a split's log-mels for a recipe"),
     "tag": Task("atgnn.inference.report.tag", "say which sounds are in recordings", files=("files",)),
     "score": Task(
-        "atgnn.scores.score", "print average precisions, beside chance and a second model", files=("scores", "against")
+        "atgnn.figures.score", "print average precisions, beside chance and a second model", files=("scores", "against")
     ),
     "probe": Task("atgnn.baselines.probe.probe", "fit a linear probe on mean log-mels, a floor to compare with"),
     "table": Task("atgnn.pages.write_results", "write results of `atgnn score` into a page", files=("results",)),
+    "weights import": Task("atgnn.transfer.import_weights", "make a checkpoint of published or ImageNet weights"),
+    "weights export": Task("atgnn.transfer.export_weights", "write weights under their published names"),
     "weights pack": Task("atgnn.checkpoint.pack", "keep weights and settings of a checkpoint as safetensors"),
 }
 
@@ -87,20 +90,27 @@ def _lightning(args: list[str] | None) -> None:
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
     from atgnn.data.datamodule import ShardDataModule
-    from atgnn.module import TaggingModule
+    from atgnn.tagging import TaggingModule
+    from atgnn.transfer import start_from
 
     class CLI(LightningCLI):
-        """LightningCLI in which model and data agree on labels, sample rate and length of clips."""
+        """LightningCLI in which model and data agree on labels, sample rate, length of clips and protocol."""
 
         def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.add_argument("--weights", type=Path | None, help="start from this checkpoint, whatever its labels")
             parser.link_arguments("data.labels", "model.init_args.labels", apply_on="instantiate")
             parser.link_arguments("model.init_args.sample_rate", "data.sample_rate")
             parser.link_arguments("model.init_args.clip_seconds", "data.crop_seconds")
+            parser.link_arguments("model.init_args.protocol", "data.protocol")
 
         def before_instantiate_classes(self) -> None:
             trainer = self.config[self.subcommand].trainer
             if self.subcommand != "fit" and "CSVLogger" in str(trainer.logger):
                 trainer.logger = False  # CSVLogger deletes the curves of the run it is given
+
+        def before_fit(self) -> None:
+            if weights := self.config.fit.weights:
+                Console().print(f"Weights of {weights}:\n{start_from(self.model, weights)}", highlight=False)
 
     class SaveFitConfig(SaveConfigCallback):
         """Keep the config of a training run; a test of it leaves the file alone."""

@@ -1,18 +1,24 @@
-"""How well clips are tagged, over a whole epoch and every process: average precision of each label, and its mean."""
+"""How well clips are tagged, over a whole epoch and every process: by label, their means, and the ranking of labels."""
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
-from torch import Tensor
-from torchmetrics.classification import MultilabelAveragePrecision
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import (
+    MultilabelAUROC,
+    MultilabelAveragePrecision,
+    MultilabelPrecisionRecallCurve,
+)
+from torchmetrics.utilities import dim_zero_cat
 
 
-class AveragePrecision(MultilabelAveragePrecision):
-    """Average precision of each label over all clips seen since the last reset.
-
-    A label without a positive clip has none: it is NaN here and left out of :func:`mean_average_precision`.
+class _ByLabel(MultilabelPrecisionRecallCurve):
+    """A curve's number for each label over all clips seen since the last reset; NaN where a label has none.
 
     Args:
         num_classes: S.
@@ -31,22 +37,31 @@ class AveragePrecision(MultilabelAveragePrecision):
         """Add a batch."""
         if mask is not None:
             scores, targets = scores[mask], targets[mask]
-        if scores.size(0):
-            # Not by way of super().update: its sigmoid rounds scores to ties, and only their order counts.
-            self.preds.append(scores.float())
-            self.target.append((targets > 0.5).long())
+        # Not by way of super().update: its sigmoid rounds scores to ties, and only their order counts. A batch of
+        # fillers is kept too, as (0, S): a process that has no other could not be gathered.
+        self.preds.append(scores.float())
+        self.target.append((targets > 0.5).long())
 
     def compute(self) -> Tensor:  # type: ignore[override]
-        """Average precision of each label."""
+        """The number of each label."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*positive samples.*")
-            precision = super().compute()
-        positives = torch.cat([target.sum(0, keepdim=True) for target in _as_list(self.target)]).sum(0)
-        return torch.where(positives > 0, precision, torch.nan)
+            warnings.filterwarnings("ignore", message=".*(positive|negative) samples.*")
+            numbers: Tensor = super().compute()  # type: ignore[assignment]
+        return torch.where(self._defined(dim_zero_cat(self.target) > 0), numbers, torch.nan)
+
+    def _defined(self, targets: Tensor) -> Tensor:
+        return targets.any(0)
 
 
-def _as_list(state: list[Tensor] | Tensor) -> list[Tensor]:
-    return state if isinstance(state, list) else [state]
+class AveragePrecision(_ByLabel, MultilabelAveragePrecision):
+    """Average precision of each label; NaN where no clip is positive, and left out of the mean."""
+
+
+class ROCAUC(_ByLabel, MultilabelAUROC):
+    """Area under the ROC curve of each label; NaN where no clip or every clip is positive."""
+
+    def _defined(self, targets: Tensor) -> Tensor:
+        return targets.any(0) & ~targets.all(0)
 
 
 def mean_average_precision(average_precision: Tensor) -> Tensor:
@@ -57,3 +72,68 @@ def mean_average_precision(average_precision: Tensor) -> Tensor:
         returns: scalar.
     """
     return average_precision.nanmean()
+
+
+def d_prime(mean_auc: Tensor) -> Tensor:
+    r"""How far apart two normal distributions of unit variance lie whose ROC curve has this area.
+
+    .. math:: d' = \sqrt{2}\, \Phi^{-1}(\mathrm{mAUC})
+
+    Source: Gemmeke et al., "Audio Set", ICASSP 2017.
+    """
+    return math.sqrt(2) * torch.special.ndtri(mean_auc.double())
+
+
+def label_ranking_precision(scores: Tensor, targets: Tensor) -> Tensor:
+    """Precision at each positive label when the labels of its clip are ranked by score; a tie is ranked last.
+
+    The mean over all positives is lwlrap, the label-weighted label-ranking average precision.
+
+    Shape:
+        scores: (B, S).
+        targets: (B, S) in {0, 1}, P positives in all.
+        returns: (P,).
+
+    Source: Fonseca et al., "Audio tagging with noisy labels and minimal supervision", DCASE 2019.
+    """
+    targets = targets > 0.5
+    clip, label = targets.nonzero(as_tuple=True)
+    above = scores[clip] >= scores[clip, label].unsqueeze(1)
+    return (above & targets[clip]).sum(1) / above.sum(1)
+
+
+class TaggingMetrics(nn.Module):
+    """Loss, mAP, mAUC, d′ and lwlrap of an epoch.
+
+    Args:
+        num_classes: S.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.loss, self.ranking = MeanMetric(), MeanMetric()
+        self.average_precision, self.auc = AveragePrecision(num_classes), ROCAUC(num_classes)
+
+    def update(self, logits: Tensor, targets: Tensor, mask: Tensor) -> None:
+        """Add a batch: logits (B, S), targets (B, S) and a mask (B,), False for clips that must not count."""
+        logits, targets = logits[mask], targets[mask]
+        self.loss.update(F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1))
+        self.ranking.update(label_ranking_precision(logits, targets))
+        self.average_precision.update(logits, targets)
+        self.auc.update(logits, targets)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Each by its name."""
+        mean_auc = self.auc.compute().nanmean()
+        return {
+            "loss": self.loss.compute(),
+            "mAP": mean_average_precision(self.average_precision.compute()),
+            "mAUC": mean_auc,
+            "dprime": d_prime(mean_auc).float(),
+            "lwlrap": self.ranking.compute(),
+        }
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        for metric in (self.loss, self.ranking, self.average_precision, self.auc):
+            metric.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from pydoc import locate
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from atgnn.nn.dense import init_weights
 from atgnn.nn.graph import Backend, Neighbors
@@ -74,7 +76,7 @@ class ATGNNNetwork(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        variant: str | Variant = "pyramid-s",
+        variant: str | Variant | dict[str, Any] = "pyramid-s",
         *,
         n_mels: int = 128,
         n_frames: int = 1024,
@@ -94,7 +96,7 @@ class ATGNNNetwork(nn.Module):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"expected at least one label, got {num_classes}")
-        size = look_up(variant) if isinstance(variant, str) else variant
+        size = look_up(variant)
         size = size if depth is None else size.with_depth(depth)
         channels, pyramid = size.channels, size.kind == "pyramid"
         self.num_classes = num_classes
@@ -177,6 +179,20 @@ class ATGNNNetwork(nn.Module):
             labels=tuple(label_states),
             gathered=tuple(gathered) if trace else None,
         )
+
+    def fuse(self) -> ATGNNNetwork:
+        """A copy for inference alone, with every BatchNorm folded into the map before it: the same outputs, sooner."""
+        fused = copy.deepcopy(self).eval()
+        for layers in (module for module in fused.modules() if isinstance(module, nn.Sequential)):
+            for place, (layer, norm) in enumerate(zip(layers, [*layers][1:], strict=False)):
+                if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+                    fold: Callable[..., Any] = (
+                        fuse_conv_bn_weights if isinstance(layer, nn.Conv2d) else fuse_linear_bn_weights
+                    )
+                    statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+                    layer.weight, layer.bias = fold(layer.weight, layer.bias, *statistics)
+                    layers[place + 1] = nn.Identity()
+        return fused
 
 
 def dilation_schedule(kind: str, blocks: int, k: int) -> tuple[list[int], list[int]]:

@@ -28,7 +28,7 @@ def write_results(results: list[Path], page: Path, *, name: str = "results") -> 
         figures = json.loads(path.read_text())
         rows[figures["title"]].append(figures)
     lines = [
-        "| data | labels | clips tested | chance | linear probe | **atgnn** | parameters | training |",
+        "| data | labels | clips tested (protocol) | chance | linear probe | **atgnn** | parameters | training |",
         "|---|---|---|---|---|---|---|---|",
         *(_row(title, runs) for title, runs in rows.items()),
     ]
@@ -39,17 +39,25 @@ def _row(title: str, runs: list[dict[str, Any]]) -> str:
     first, about = runs[0], runs[0]["about"]
     chance, *others = zip(*(run["mAP"].values() for run in runs), strict=True)
     cells = [f"{np.mean(chance):.3f}", *(_values(values) for values in others)]
+    if len(runs) == 1:  # several seeds show their spread themselves
+        ends = first.get("interval", {})
+        cells = [cell + _interval(ends.get(name)) for name, cell in zip(first["mAP"], cells, strict=True)]
     cells[-1] = f"**{cells[-1]}**"
+    clips = f"{first['clips']} ({first.get('protocol', 'first')})"
     minutes = np.mean([run["about"]["seconds"] / run["runs"] for run in runs]) / 60
     budget = f"{about['steps']} steps, {minutes:.1f} min on {about['threads']} core{'s' * (about['threads'] > 1)}"
     if first["runs"] > 1:
         budget += f", for each of {first['runs']} folds"
     parameters = f"{about['parameters'] / 1e6:.2f} M"
-    return "| " + " | ".join([title, str(len(first["labels"])), str(first["clips"]), *cells, parameters, budget]) + " |"
+    return "| " + " | ".join([title, str(len(first["labels"])), clips, *cells, parameters, budget]) + " |"
 
 
 def _values(values: tuple[float, ...]) -> str:
     return " / ".join(f"{value:.3f}" for value in values)
+
+
+def _interval(ends: list[float] | None) -> str:
+    return f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""
 
 
 def replace_between(page: Path, name: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Scores: what a model said of every clip of a test, kept in a file, pooled over folds and told as a table."""
+"""Scores: what a model said of every clip of a test, kept in a file, pooled over folds and measured."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
-from sklearn.metrics import average_precision_score
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from atgnn.errors import InputError
+from atgnn.metrics import label_ranking_precision
 
 
 @dataclass
@@ -23,9 +23,9 @@ class Scores:
     Args:
         keys: names of the B clips.
         labels: names of the S labels.
-        scores: (B, S), in 0 … 1.
+        scores: (B, S), as ``about["scale"]`` says: logits, which do not tie as they near certainty, or probabilities.
         targets: (B, S), 0 or 1.
-        about: how the model came to be, in plain values: parameters, steps, seconds, …
+        about: how they came to be, in plain values: protocol and scale; of the model parameters, steps, seconds, …
     """
 
     keys: list[str]
@@ -52,13 +52,19 @@ class Scores:
         """Read npz files and pool their clips, as for the folds of a cross-validation.
 
         Raises:
-            InputError: if a file is absent or not of scores, or labels differ, or a clip is scored twice.
+            InputError: if a file is absent or not of scores, or labels, protocol or scale differ, or a clip is scored
+                twice.
         """
         parts = [cls._load(Path(path)) for path in paths]
         first = parts[0]
         for path, part in zip(paths, parts, strict=True):
             if part.labels != first.labels:
                 raise InputError(f"expected the labels of {paths[0]} in {path}, got others; pool runs of one label set")
+            if (part.protocol, part.scale) != (first.protocol, first.scale):
+                raise InputError(
+                    f"expected {first.scale} by protocol {first.protocol} as in {paths[0]}, got {part.scale} by "
+                    f"{part.protocol} in {path}; pool runs that were tested alike"
+                )
         pooled = cls(
             [key for part in parts for key in part.keys],
             first.labels,
@@ -82,6 +88,16 @@ class Scores:
         except (KeyError, ValueError, EOFError, BadZipFile) as error:
             raise InputError(f"expected scores written by `atgnn test` in {path}, got something else") from error
 
+    @property
+    def protocol(self) -> str:
+        """What was scored of a clip: "first" or "windows"."""
+        return self.about.get("protocol", "first")
+
+    @property
+    def scale(self) -> str:
+        """Logits or probabilities."""
+        return self.about.get("scale", "probabilities")
+
     def average_precision(self) -> np.ndarray:
         """Average precision of each label (S,) over all clips; NaN for labels without a positive clip."""
         return np.array(
@@ -91,64 +107,22 @@ class Scores:
             ]
         )
 
+    def roc_auc(self) -> np.ndarray:
+        """Area under the ROC curve of each label (S,); NaN for labels that no clip or every clip has."""
+        return np.array(
+            [
+                roc_auc_score(target, score) if 0 < target.sum() < len(target) else np.nan
+                for target, score in zip(self.targets.T, self.scores.T, strict=True)
+            ]
+        )
+
+    def lwlrap(self) -> float:
+        """Label-weighted label-ranking average precision: of every positive, its precision among the labels."""
+        return float(
+            label_ranking_precision(torch.from_numpy(self.scores), torch.from_numpy(self.targets)).double().mean()
+        )
+
     def chance(self) -> np.ndarray:
         """What random scores get: the share of positive clips of each label (S,)."""
         share = self.targets.mean(axis=0)
         return np.where(share > 0, share, np.nan)
-
-
-def score(
-    scores: list[Path],
-    against: list[Path] | None = None,
-    *,
-    names: tuple[str, str] = ("model", "baseline"),
-    title: str = "",
-    json_file: Path | None = None,
-) -> None:
-    """Print the average precision of every label and their mean, beside chance and beside a second model.
-
-    Several files are pooled, as for the folds of a cross-validation: one average precision per label over all clips.
-
-    Args:
-        scores: files that `atgnn test` or `atgnn probe` wrote.
-        against: files of a second model on the same clips.
-        names: what to call the two models.
-        title: what was tested, for the table.
-        json_file: write the figures there too.
-    """
-    ours = Scores.load(*scores)
-    theirs = Scores.load(*against) if against else None
-    if theirs is not None and (sorted(theirs.keys) != sorted(ours.keys) or theirs.labels != ours.labels):
-        raise InputError(
-            f"expected both models scored on the same clips and labels, got {len(ours.keys)} clips and "
-            f"{len(theirs.keys)} clips; test both on one split"
-        )
-    columns = {"chance": ours.chance(), names[0]: ours.average_precision()}
-    if theirs is not None:
-        columns = {"chance": ours.chance(), names[1]: theirs.average_precision(), names[0]: ours.average_precision()}
-    means = {name: float(np.nanmean(values)) for name, values in columns.items()}
-
-    table = Table(title=f"{title or 'Average precision'} ({len(ours.keys)} clips)", show_footer=True)
-    table.add_column("label", footer="mean (mAP)")
-    table.add_column("clips", justify="right")
-    for name, mean in means.items():
-        table.add_column(name, justify="right", footer=f"{mean:.3f}")
-    for row, label in enumerate(ours.labels):
-        cells = (f"{values[row]:.3f}" for values in columns.values())
-        table.add_row(label, str(int(ours.targets[:, row].sum())), *cells)
-    Console().print(table)
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        per_label = {
-            label: {name: round(float(values[row]), 4) for name, values in columns.items()}
-            for row, label in enumerate(ours.labels)
-        }
-        figures = {
-            "title": title,
-            "clips": len(ours.keys),
-            "runs": len(scores),
-            "mAP": {name: round(mean, 4) for name, mean in means.items()},
-            "about": ours.about,
-            "labels": per_label,
-        }
-        json_file.write_text(json.dumps(figures, indent=1) + "\n")

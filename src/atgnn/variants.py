@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,19 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-def variant(name: str) -> Variant:
-    """Look a size up by its name.
+def variant(size: str | Variant | dict[str, Any]) -> Variant:
+    """A size by its name, or of one's own as plain values.
 
     Raises:
-        ValueError: naming the sizes there are.
+        ValueError: naming the sizes there are, or what is wrong with the values.
     """
-    if name not in VARIANTS:
-        raise ValueError(f"expected a variant of {', '.join(VARIANTS)}; got {name!r}")
-    return VARIANTS[name]
+    if isinstance(size, Variant):
+        return size
+    if isinstance(size, dict):
+        try:
+            return Variant(**{key: tuple(v) if isinstance(v, list) else v for key, v in size.items()})  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ValueError(f"expected the values of a Variant, got {size!r}: {error}") from error
+    if size not in VARIANTS:
+        raise ValueError(f"expected a variant of {', '.join(VARIANTS)}; got {size!r}")
+    return VARIANTS[size]

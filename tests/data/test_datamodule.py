@@ -80,6 +80,15 @@ def test_lightning_runs_every_stage(shards: Path, trainer: Trainer) -> None:
     assert trainer.predict(recorder, data) == recorder.seen["test"]
 
 
+def test_whole_clips_are_evaluated_by_windows(shards: Path) -> None:
+    data = module(shards, crop_seconds=0.002, protocol="windows", max_clip_seconds=0.005)
+    assert next(iter(data.train_dataloader()))["waveform"].shape == (2, 32)
+    for loader in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
+        assert {batch["waveform"].size(1) for batch in loader} == {80}
+    data = module(shards, crop_seconds=0.002, protocol="windows")
+    assert next(iter(data.val_dataloader()))["waveform"].shape == (2, 160)
+
+
 def test_several_names_are_one_split(write_clips: Callable[..., Path]) -> None:
     folds = write_clips({f"fold{n}": CLIPS[: n + 3] for n in range(4)})
     data = module(folds, train=["fold1", "fold3"], val="fold2", test="fold0", predict=["fold0", "fold2"])
@@ -129,6 +138,11 @@ def test_labels_that_differ_between_splits_are_refused(shards: Path, write_clips
         ({"crop_seconds": 0.0}, "expected crop_seconds above 0"),
         ({"crop_seconds": 1e-9}, "expected crop_seconds of at least one sample"),
         ({"steps_per_epoch": 0}, "expected steps_per_epoch of at least 1"),
+        ({"protocol": "all"}, "expected protocol first or windows, got all"),
+        (
+            {"protocol": "windows", "max_clip_seconds": 0.001},
+            r"expected max_clip_seconds of at least the crop of 0.01 s",
+        ),
     ],
 )
 def test_options_that_make_no_sense_are_refused(shards: Path, options: dict[str, Any], message: str) -> None:

@@ -49,3 +49,19 @@ def test_common_labels_are_carried_by_enough_clips() -> None:
     assert common_labels(clips, 2) == ["b"]
     with pytest.raises(InputError, match="expected a label carried by 3 clips, got at most 2; lower --min-clips"):
         common_labels(clips, 3)
+
+
+def test_vocabularies_as_the_data_sets_publish_them(tmp_path):
+    (tmp_path / "vocabulary.csv").write_text("1,Bark,/m/05tny_\n0,Accelerating_and_revving_and_vroom,/m/07q2z82\n")
+    assert read_vocabulary(tmp_path / "vocabulary.csv").labels == ["Accelerating_and_revving_and_vroom", "Bark"]
+    (tmp_path / "class_labels_indices.csv").write_text(
+        'index,mid,display_name\n0,/m/09x0r,"Speech"\n1,/m/05zppz,"Male speech, man speaking"\n'
+    )
+    assert read_vocabulary(tmp_path / "class_labels_indices.csv").labels == ["Speech", "Male speech, man speaking"]
+
+
+@pytest.mark.parametrize("text", ["", "0,Bark\n", "0,Bark,/m/a\n2,Growl,/m/b\n", "Bark\nGrowl\n"])
+def test_no_table_of_classes(tmp_path, text):
+    (tmp_path / "vocabulary.csv").write_text(text)
+    with pytest.raises(InputError):
+        read_vocabulary(tmp_path / "vocabulary.csv")

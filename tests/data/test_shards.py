@@ -13,8 +13,8 @@ from atgnn.audio.files import read_audio
 from atgnn.data.archive import Sample, read_shard
 from atgnn.data.check import check_shards
 from atgnn.data.index import find_splits, read_index
+from atgnn.data.listing import Clip
 from atgnn.data.shards import clip_keys, write_shards
-from atgnn.data.sources import Clip
 from atgnn.errors import InputError
 
 ROWS = [
@@ -30,6 +30,10 @@ ROWS = [
 def samples_of(directory: Path) -> dict[str, Sample]:
     index = read_index(directory)
     return {sample.key: sample for shard in index.shards for sample in read_shard(directory, shard)}
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*.*")}
 
 
 def test_a_manifest_becomes_shards(write_manifest: Callable[..., Path], tmp_path: Path) -> None:
@@ -51,9 +55,8 @@ def test_a_manifest_becomes_shards(write_manifest: Callable[..., Path], tmp_path
 def test_the_same_source_gives_the_same_bytes(write_manifest: Callable[..., Path], tmp_path: Path) -> None:
     manifest = write_manifest(ROWS)
     for name, jobs in (("one", 1), ("two", 2)):
-        write_shards(manifest, tmp_path / name, jobs=jobs)
-    for path in (tmp_path / "one").rglob("*.*"):
-        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+        write_shards(manifest, tmp_path / name, jobs=jobs, clips_per_shard=2, sample_rate=11025)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 def test_folds_become_splits(write_manifest: Callable[..., Path], tmp_path: Path) -> None:
@@ -92,22 +95,57 @@ def test_a_given_vocabulary_fixes_the_order(write_manifest: Callable[..., Path],
 def test_absent_and_undecodable_files(write_manifest: Callable[..., Path], tmp_path: Path) -> None:
     manifest, out = write_manifest(ROWS), tmp_path / "out"
     (manifest.parent / "1.wav").unlink()
-    with pytest.raises(
-        InputError, match=r"got '.*1.wav', which does not exist; correct the path, or allow some with --m"
-    ):
+    with pytest.raises(InputError, match=r"got '.*1.wav', which does not exist; add it, or allow some with --m"):
         write_shards(manifest, out)
     (manifest.parent / "4.wav").write_bytes(b"not audio")
     message = (
-        "expected at most 1 of 6 files to be absent or undecodable, got 2: '1.wav', '4.wav'; correct them or allow"
+        r"expected at most 1 of 6 files to be absent or undecodable, got 2: '1.wav', '4.wav' \(all in '.*/out.part/m"
     )
     with pytest.raises(InputError, match=message):
         write_shards(manifest, out, max_missing=0.2)
-    # Nothing half-written stays behind.
-    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.part", "source"]
     report = write_shards(manifest, out, max_missing=0.34)
     assert [split.clips for split in report.splits] == [2, 2]
-    assert len(report.missing) == 2
-    assert "left out: expected a sound file that libsndfile reads, got" in str(report)
+    assert report.notes == [
+        "val: 1 absent clips left out, see missing.csv",
+        "train: 1 undecodable clips left out, see missing.csv",
+    ]
+    absent, undecodable = (line.split(",", 3) for line in (out / "missing.csv").read_text().splitlines()[1:])
+    assert absent[:3] == ["1.wav", "val", "absent"]
+    assert undecodable[:3] == ["4.wav", "train", "undecodable"]
+    assert "which cannot be decoded" in undecodable[3]
+    check_shards(out)
+
+
+def test_corrected_files_are_all_that_is_written_again(
+    write_manifest: Callable[..., Path], write_tone: Callable[..., Path], tmp_path: Path
+) -> None:
+    manifest, part = write_manifest(ROWS), tmp_path / "out.part"
+    write_shards(manifest, tmp_path / "whole", clips_per_shard=1)
+    sound = (manifest.parent / "0.wav").read_bytes()
+    (manifest.parent / "0.wav").write_bytes(b"not audio")
+    with pytest.raises(InputError, match=r"got '.*0.wav', which cannot be decoded"):
+        write_shards(manifest, tmp_path / "out", clips_per_shard=1)
+    before = {path.relative_to(part): path.stat().st_ino for path in part.rglob("*.tar")}
+    (manifest.parent / "0.wav").write_bytes(sound)
+    write_shards(manifest, tmp_path / "out", clips_per_shard=1)
+    kept = [path for path, inode in before.items() if (tmp_path / "out" / path).stat().st_ino == inode]
+    assert len(before) == 6
+    assert len(kept) == 5
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_another_recipe_leaves_nothing_of_the_first(write_manifest: Callable[..., Path], tmp_path: Path) -> None:
+    manifest = write_manifest(ROWS)
+    (manifest.parent / "0.wav").rename(tmp_path / "0.wav")
+    (manifest.parent / "0.wav").write_bytes(b"not audio")
+    with pytest.raises(InputError, match="cannot be decoded"):
+        write_shards(manifest, tmp_path / "out", clips_per_shard=1)
+    (tmp_path / "out.part" / "notes.txt").write_text("of the user")
+    (tmp_path / "0.wav").replace(manifest.parent / "0.wav")
+    write_shards(manifest, tmp_path / "out", split_by="fold")
+    write_shards(manifest, tmp_path / "whole", split_by="fold")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole") | {"notes.txt": b"of the user"}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +186,6 @@ def test_finished_shards_are_kept_unless_told(write_manifest: Callable[..., Path
     ("options", "message"),
     [
         ({"sample_rate": 0}, "expected sample_rate of at least 1, got 0"),
-        ({"jobs": 0}, "expected jobs of at least 1"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "expected fractions that leave clips to train on"),
         ({"max_missing": 1.0}, "expected max_missing from 0 to below 1"),
     ],

@@ -16,7 +16,7 @@ def test_a_folder_per_label(tmp_path: Path, write_tone: Callable[..., Path]) -> 
     (tmp_path / "dog" / "notes.txt").write_text("not a sound")
     (tmp_path / "dog" / ".hidden.wav").write_text("not a sound")
     (tmp_path / "dog" / "phone.m4a").write_text("listed, so that decoding says what is wrong")
-    clips = read_source(tmp_path)
+    clips = read_source(tmp_path).clips
     assert [(clip.name, clip.labels) for clip in clips] == [
         ("Beep, bleep/a.ogg", ("Beep, bleep",)),
         ("dog/a.wav", ("dog",)),
@@ -30,8 +30,8 @@ def test_a_manifest_and_its_optional_columns(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_text(
         'file,labels,group,fold,split,extra\nx/a.wav,"dog; Beep, bleep;dog",g1,0,train,1\nb.wav,,,,,\n'
     )
-    first, second = read_source(tmp_path)
-    assert read_source(tmp_path / "manifest.csv") == [first, second]
+    first, second = read_source(tmp_path).clips
+    assert read_source(tmp_path / "manifest.csv").clips == [first, second]
     assert (first.file, first.name) == (tmp_path / "x/a.wav", "x/a.wav")
     assert first.labels == ("dog", "Beep, bleep")
     assert (first.group, first.fold, first.split) == ("g1", "0", "train")
@@ -44,7 +44,7 @@ def test_a_manifest_and_its_optional_columns(tmp_path: Path) -> None:
         ("file,tags\na.wav,x\n", "expected the columns file and labels, got file, tags in '.*'; add labels"),
         ("", "got an empty file in '.*'; add file and labels"),
         ("file,labels\n", "expected clips, got none in"),
-        ("file,labels\n,dog\n", "expected a file and one cell per column, got something else in line 2"),
+        ("file,labels\n,dog\n", "expected file and one cell per column, got something else in line 2"),
         ("file,labels\na.wav,Beep, bleep\n", "got something else in line 2 of '.*'; quote labels that hold a comma"),
         ("file,labels\na.wav,x\na.wav,y\n", "expected each file once, got 'a.wav' again in line 3"),
         ('file,labels\na.wav,"x\n', "expected a CSV file in UTF-8"),
@@ -72,7 +72,7 @@ def test_nothing_to_read_is_refused(tmp_path: Path) -> None:
 
 def test_the_bundled_manifest_agrees_with_its_recordings() -> None:
     mini = Path(__file__).parents[2] / "data" / "mini"
-    clips = read_source(mini)
+    clips = read_source(mini).clips
     assert len(clips) == 108
     assert {clip.file for clip in clips} == set((mini / "clips").iterdir())
     credits = (mini / "CREDITS.md").read_text(encoding="utf-8")

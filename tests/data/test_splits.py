@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atgnn.data.sources import Clip
+from atgnn.data.listing import Clip
 from atgnn.data.splits import draw_splits, name_splits
 from atgnn.errors import InputError
 

@@ -50,6 +50,26 @@ def test_a_batch_is_what_the_shards_hold(write_clips: Callable[..., Path]) -> No
     assert len(batches[-1]["key"]) == 3
 
 
+def test_a_tight_batch_is_as_long_as_its_longest_clip(tmp_path: Path) -> None:
+    clips = [
+        Sample(f"{n}", encode_flac(torch.full((length,), 0.5), 16000), {"labels": ["a"], "duration": 1, "source": ""})
+        for n, length in enumerate((30, 50, 20, 900, 10))
+    ]
+    write_split(tmp_path / "val", clips, sample_rate=16000, labels=["a"], clips_per_shard=9, recipe={})
+    splits = read_splits(tmp_path)
+    seen = [
+        batch
+        for rank in range(2)
+        for batch in ShardStream(
+            splits, EvaluationPlan(splits, 2, rank=rank, world_size=2), crop_seconds=0.04, tight=True
+        )
+    ]
+    assert [batch["waveform"].shape for batch in seen] == [(2, 50), (1, 20), (2, 640), (1, 1)]
+    assert [batch["lengths"].tolist() for batch in seen] == [[30, 50], [20], [640, 10], [1]]
+    assert [batch["mask"].tolist() for batch in seen] == [[True, True], [True], [True, True], [False]]
+    assert not seen[0]["waveform"][0, 30:].any()
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7, 20])
 @pytest.mark.parametrize("clips_per_shard", [1, 4, 100])
 def test_every_clip_is_evaluated_once(write_clips: Callable[..., Path], world_size: int, clips_per_shard: int) -> None:

@@ -7,35 +7,13 @@ import torch
 
 from atgnn import ATGNN
 from atgnn.errors import InputError
-from atgnn.inference.files import Tag, score_waveform, tag_file, windows
+from atgnn.inference.files import Tag, score_waveform, tag_file
 
 
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
     return ATGNN(["Dog", "Bell", "Rain"], "pyramid-nano", n_mels=32, clip_seconds=0.5).eval()
-
-
-@pytest.mark.parametrize(
-    ("count", "starts", "lengths"),
-    [
-        (1, [0], [1]),
-        (7, [0], [7]),
-        (8, [0], [8]),
-        (9, [0, 1], [8, 8]),
-        (12, [0, 4], [8, 8]),
-        (15, [0, 4, 7], [8, 8, 8]),
-        (20, [0, 4, 8, 12], [8, 8, 8, 8]),
-    ],
-)
-def test_windows_cover_every_sample(count, starts, lengths):
-    waveform = torch.arange(1.0, count + 1)
-    cut, inside = windows(waveform, 8)
-    assert cut.shape == (len(starts), 8)
-    assert inside.tolist() == lengths
-    for row, start, length in zip(cut, starts, lengths, strict=True):
-        assert row[:length].tolist() == waveform[start : start + length].tolist()
-        assert not row[length:].any()
 
 
 def test_the_score_is_the_largest_of_the_windows(model):

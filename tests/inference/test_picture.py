@@ -21,7 +21,7 @@ def test_any_length_is_drawn(tmp_path, samples, ending):
 
 def test_a_moment_has_the_largest_score_of_its_windows():
     scores = torch.tensor([[0.1, 0.9], [0.5, 0.2], [0.3, 0.3]])
-    edges, held = _moments(14, 8, scores)
+    edges, held = _moments(torch.tensor([0, 4, 6]), torch.tensor([8, 12, 14]), scores)
     assert edges.tolist() == [0, 4, 6, 8, 12, 14]
     np.testing.assert_allclose(held[:, 0], [0.1, 0.5, 0.5, 0.5, 0.3], rtol=1e-6)
     np.testing.assert_allclose(held[:, 1], [0.9, 0.9, 0.9, 0.3, 0.3], rtol=1e-6)

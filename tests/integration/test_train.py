@@ -1,13 +1,27 @@
 """From recordings to tags by the command alone, as a user types it."""
 
+import io
 import json
+import tarfile
 
 import numpy as np
 import pytest
 import torch
 
 from atgnn import ATGNN, cli
+from atgnn.audio.files import read_audio
+from atgnn.inference.files import score_waveform
 from atgnn.scores import Scores
+
+
+def read_clips(split):
+    """Keys and waveforms of a split."""
+    for shard in sorted(split.glob("*.tar")):
+        with tarfile.open(shard) as tar:
+            for name in tar.getnames():
+                if name.endswith(".flac"):
+                    yield name.removesuffix(".flac"), read_audio(io.BytesIO(tar.extractfile(name).read()), 16000)
+
 
 SMALL = [
     "--model.init_args.variant", "pyramid-nano", "--model.init_args.n_mels", "32",
@@ -55,16 +69,36 @@ def test_test_scores_every_clip_and_keeps_the_curves(trained):
     assert cli.main(args) == 0
     scores = Scores.load(run / "checkpoints" / "scores.npz")
     assert len(scores.keys) == len(set(scores.keys)) == 9
-    assert ((scores.scores >= 0) & (scores.scores <= 1)).all()
+    assert (scores.protocol, scores.scale) == ("first", "logits")
     assert (run / "metrics.csv").read_text() == curves
     assert cli.main(["predict", *args[1:]]) == 0
     predictions = Scores.load(run / "checkpoints" / "predictions.npz")
     assert predictions.keys == scores.keys
-    np.testing.assert_allclose(predictions.scores, scores.scores, atol=1e-6)
+    np.testing.assert_allclose(predictions.scores, 1 / (1 + np.exp(-scores.scores)), atol=1e-6)
     assert cli.main(["probe", str(trained / "scenes"), str(run / "probe.npz"), "--crop-seconds", "1"]) == 0
     score = ["score", str(run / "checkpoints" / "scores.npz"), "--against", str(run / "probe.npz")]
     assert cli.main([*score, "--json-file", str(run / "score.json")]) == 0
     assert json.loads((run / "score.json").read_text())["clips"] == 9
+
+
+@pytest.mark.slow
+def test_whole_clips_are_scored_by_windows(trained, pytestconfig):
+    """The model heard scenes of 1 s; here it is tested on the whole recordings they are made of."""
+    run = trained / "run"
+    args = ["-c", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "last.ckpt")]
+    args += ["--data.shards", str(trained / "clips")]
+    assert cli.main(["predict", *args, "--model.protocol", "windows", "--data.max_clip_seconds", "600"]) == 0
+    predictions = Scores.load(run / "checkpoints" / "predictions.npz")
+    assert (predictions.protocol, predictions.scale) == ("windows", "probabilities")
+    model = ATGNN.load_from_checkpoint(run / "checkpoints" / "last.ckpt", weights_only=True, map_location="cpu").eval()
+    index = json.loads((trained / "clips" / "test" / "index.json").read_text())
+    assert len(predictions.keys) == index["clips"]
+    longest = max(read_clips(trained / "clips" / "test"), key=lambda clip: len(clip[1]))
+    assert len(longest[1]) > 16000
+    expected = score_waveform(model, longest[1])
+    np.testing.assert_allclose(predictions.scores[predictions.keys.index(longest[0])], expected, atol=1e-4)
+    assert cli.main(["test", *args]) == 0
+    assert Scores.load(run / "checkpoints" / "scores.npz").protocol == "first"
 
 
 @pytest.mark.slow
@@ -99,3 +133,20 @@ def test_labels_of_data_and_checkpoint_differ(trained, command, pytestconfig, ca
     said = capsys.readouterr().err
     assert "missing: " in said
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_the_weights_of_another(trained, capsys, pytestconfig):
+    best = trained / "run" / "checkpoints" / "best.ckpt"
+    base = ["-c", str(pytestconfig.rootpath / "experiments" / "base.yaml"), "--data.shards", str(trained / "scenes")]
+    logger = ["--trainer.logger.init_args.save_dir", str(trained), "--trainer.logger.init_args.name", "again"]
+    steps = ["--trainer.max_steps", "1", "--model.init_args.lr", "0"]
+    assert cli.main(["fit", *base, *logger, *SMALL, *steps, "--weights", str(best)]) == 0
+    said = capsys.readouterr().out
+    assert f"Weights of {best}" in said
+    assert "fresh" not in said
+    before, after = (
+        torch.load(path, weights_only=True)["state_dict"]["tagger.network.head.0.weight"]
+        for path in (best, trained / "again" / "version_0" / "checkpoints" / "last.ckpt")
+    )
+    assert torch.equal(before, after)

@@ -74,4 +74,4 @@ def fit_probe(train: Clips, test: Clips, labels: list[str]) -> Scores:
     )
     model.fit(x, y.astype(int))
     keys, x_test, y_test = test
-    return Scores(keys, labels, model.predict_proba(x_test), y_test)
+    return Scores(keys, labels, model.predict_proba(x_test), y_test, {"protocol": "first", "scale": "probabilities"})

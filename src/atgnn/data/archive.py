@@ -38,15 +38,16 @@ class Sample:
 
 
 @contextmanager
-def new_directory(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder to write into that takes the name ``out`` once the block ends well, and vanishes if it does not.
+def new_directory(out: Path, overwrite: bool, keep: bool = False) -> Iterator[Path]:
+    """A folder to write into that takes the name ``out`` once the block ends well.
 
     Args:
         out: name of the finished folder.
         overwrite: replace shards that are there.
+        keep: leave what is unfinished as ``OUT.part``, to go on there next time; otherwise it vanishes.
 
     Raises:
-        InputError: if ``out`` is there and may not be replaced.
+        InputError: if ``out`` is there and may not be replaced, or cannot be written.
     """
     occupied = out.exists() and not (out.is_dir() and not any(out.iterdir()))
     if occupied and not overwrite:
@@ -55,21 +56,19 @@ def new_directory(out: Path, overwrite: bool) -> Iterator[Path]:
         )
     if occupied and not (out.is_dir() and find_splits(out)):
         raise InputError(f"expected shards to overwrite, got '{out}', which holds something else; choose another name")
-    unfinished = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
+    spare = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
+    unfinished = out.parent / f"{out.name}.part" if keep else spare
     try:
-        unfinished.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"expected a folder to write to, got '{out.parent}' ({error}); choose another") from error
-    try:
+        unfinished.mkdir(parents=True, exist_ok=True)
         yield unfinished
         if occupied:
-            replaced = out.rename(unfinished.with_suffix(".old"))
-            unfinished.rename(out)
-            shutil.rmtree(replaced)
-        else:
-            unfinished.rename(out)
+            out.rename(spare.with_suffix(".old"))
+        unfinished.rename(out)
+        shutil.rmtree(spare.with_suffix(".old"), ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"expected a folder to write to, got '{out}' ({error}); choose another") from error
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(spare, ignore_errors=True)
 
 
 def write_split(
@@ -90,24 +89,36 @@ def write_split(
         labels: the vocabulary.
         clips_per_shard: clips of every tar but the last.
         recipe: plain values to keep in the index.
-
-    Raises:
-        InputError: if there is no sample.
     """
     directory.mkdir()
-    vocabulary, shards, seconds = Vocabulary(labels), [], 0.0
-    for number, batch in enumerate(_chunks(samples, clips_per_shard)):
-        path = directory / f"{number:06d}.tar"
-        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for sample in batch:
-                _add(tar, f"{sample.key}.flac", sample.flac)
-                _add(tar, f"{sample.key}.json", json.dumps(sample.meta, ensure_ascii=False).encode())
-        targets = [vocabulary.indices(sample.meta["labels"], sample.key) for sample in batch]
-        shards.append(Shard(path.name, path.stat().st_size, file_digest(path), targets))
-        seconds += sum(sample.meta["duration"] for sample in batch)
-    if not shards:
-        raise InputError(f"expected clips in every split, got none in '{directory.name}'; add clips or drop the split")
+    rest = iter(samples)
+    shards: list[Shard] = []
+    seconds = 0.0
+    while batch := list(itertools.islice(rest, clips_per_shard)):
+        shard, length = write_shard(directory / f"{len(shards):06d}.tar", batch, labels)
+        shards.append(shard)
+        seconds += length
     SplitIndex(directory, sample_rate, labels, shards, seconds, recipe).write()
+
+
+def write_shard(path: Path, samples: Iterable[Sample], labels: list[str]) -> tuple[Shard, float]:
+    """Write one tar, under a temporary name until it is whole; returns its entry in the index and its seconds.
+
+    Args:
+        path: of the tar; its folder is there.
+        samples: its clips in order.
+        labels: the vocabulary.
+    """
+    vocabulary, targets, seconds = Vocabulary(labels), [], 0.0
+    unfinished = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
+    with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for sample in samples:
+            _add(tar, f"{sample.key}.flac", sample.flac)
+            _add(tar, f"{sample.key}.json", json.dumps(sample.meta, ensure_ascii=False).encode())
+            targets.append(vocabulary.indices(sample.meta["labels"], sample.key))
+            seconds += sample.meta["duration"]
+    unfinished.replace(path)
+    return Shard(path.name, path.stat().st_size, file_digest(path), targets), seconds
 
 
 def read_shard(directory: Path, shard: Shard) -> Iterator[Sample]:
@@ -158,12 +169,6 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     entry = tarfile.TarInfo(name)  # time, owner and rights stay at their fixed defaults
     entry.size = len(data)
     tar.addfile(entry, io.BytesIO(data))
-
-
-def _chunks(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
-    iterator = iter(samples)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
 
 
 def _sample(fields: dict[str, Any]) -> Sample:

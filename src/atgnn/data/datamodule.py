@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from lightning.pytorch import LightningDataModule
 
 from atgnn.data.index import SplitIndex, find_splits, read_splits
-from atgnn.data.plan import EvaluationPlan, Plan, TrainingPlan
+from atgnn.data.plan import EvaluationPlan, TrainingPlan
 from atgnn.data.stream import ShardLoader, ShardStream
 from atgnn.errors import InputError
 
@@ -26,6 +27,9 @@ class ShardDataModule(LightningDataModule):
         batch_size: clips of a batch on one device.
         crop_seconds: length of every waveform; shorter clips are padded with zeros, longer ones cut: at random in
             training, after their beginning elsewhere.
+        protocol: what is evaluated of a clip: its "first" ``crop_seconds``, or all of it, for a model that tags it by
+            "windows"; then a batch is padded to its longest clip.
+        max_clip_seconds: clips evaluated by windows are cut after so many seconds, which bounds the memory.
         sample_rate: rate in Hz that the shards must have.
         train: split or splits to train on.
         val: split or splits to validate on; none to leave validation out.
@@ -46,6 +50,8 @@ class ShardDataModule(LightningDataModule):
         shards: str,
         batch_size: int = 24,
         crop_seconds: float = 10.24,
+        protocol: Literal["first", "windows"] = "first",
+        max_clip_seconds: float = 60.0,
         sample_rate: int = 16000,
         train: str | list[str] = "train",
         val: str | list[str] | None = "val",
@@ -63,11 +69,19 @@ class ShardDataModule(LightningDataModule):
                 raise InputError(f"expected {name} above 0, got {value}; give a positive number")
         if round(crop_seconds * sample_rate) < 1:
             raise InputError(f"expected crop_seconds of at least one sample, got {crop_seconds}; give a longer crop")
+        if protocol not in ("first", "windows"):
+            raise InputError(f"expected protocol first or windows, got {protocol}; name one of them")
+        if protocol == "windows" and max_clip_seconds < crop_seconds:
+            raise InputError(
+                f"expected max_clip_seconds of at least the crop of {crop_seconds} s, got {max_clip_seconds}; raise it"
+            )
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise InputError(f"expected steps_per_epoch of at least 1, got {steps_per_epoch}; leave it out")
         self.shards = Path(shards)
         self.batch_size = batch_size
         self.crop_seconds = crop_seconds
+        self.protocol = protocol
+        self.max_clip_seconds = max_clip_seconds
         self.sample_rate = sample_rate
         self.train, self.val, self.test = _names(train), _names(val), _names(test)
         self.predict = _names(predict) or self.test
@@ -102,7 +116,8 @@ class ShardDataModule(LightningDataModule):
             rank=rank,
             world_size=world_size,
         )
-        return self._loader(splits, plan, shuffle=self.shuffle)
+        stream = ShardStream(splits, plan, crop_seconds=self.crop_seconds, shuffle=self.shuffle, seed=self.seed)
+        return ShardLoader(stream, self.workers)
 
     def val_dataloader(self) -> ShardLoader | list[ShardLoader]:
         """Validation clips, each once; no loader where ``val`` is none."""
@@ -143,11 +158,10 @@ class ShardDataModule(LightningDataModule):
     def _evaluation(self, names: Sequence[str], role: str) -> ShardLoader:
         splits = self._named(names, role)
         rank, world_size = self._place()
-        return self._loader(splits, EvaluationPlan(splits, self.batch_size, rank=rank, world_size=world_size))
-
-    def _loader(self, splits: list[SplitIndex], plan: Plan, shuffle: int = 0) -> ShardLoader:
-        stream = ShardStream(splits, plan, crop_seconds=self.crop_seconds, shuffle=shuffle, seed=self.seed)
-        return ShardLoader(stream, self.workers)
+        plan = EvaluationPlan(splits, self.batch_size, rank=rank, world_size=world_size)
+        whole = self.protocol == "windows"
+        seconds = self.max_clip_seconds if whole else self.crop_seconds
+        return ShardLoader(ShardStream(splits, plan, crop_seconds=seconds, tight=whole), self.workers)
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +97,7 @@ class SplitIndex:
             "labels": self.labels,
             "label_counts": dict(zip(self.labels, self.label_counts, strict=True)),
             "recipe": self.recipe,
-            "shards": [
-                {"name": s.name, "clips": s.clips, "bytes": s.bytes, "sha256": s.sha256, "targets": s.targets}
-                for s in self.shards
-            ],
+            "shards": [asdict(shard) | {"clips": shard.clips} for shard in self.shards],
         }
         unfinished = self.directory / "index.json.tmp"
         unfinished.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
@@ -114,26 +111,20 @@ class ShardReport:
     Attributes:
         directory: folder of the splits.
         splits: one index for each split.
-        missing: files of the source that were left out, each with the reason.
+        notes: what else there is to say, each a line.
     """
 
     directory: Path
     splits: list[SplitIndex]
-    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """One line a split, then one line for each file left out."""
+        """One line a split, then the notes."""
         lines = [
             f"{split.name}: {split.clips} clips, {split.seconds / 60:.1f} min, {len(split.shards)} shards"
             for split in self.splits
         ]
-        return "\n".join(
-            [
-                f"{self.directory}: {len(self.splits[0].labels)} labels",
-                *lines,
-                *(f"left out: {reason}" for reason in self.missing),
-            ]
-        )
+        return "\n".join([f"{self.directory}: {len(self.splits[0].labels)} labels", *lines, *self.notes])
 
 
 def read_index(directory: Path) -> SplitIndex:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from atgnn.data.listing import read_table
 from atgnn.errors import InputError
 
 
@@ -71,11 +72,13 @@ class Vocabulary:
 
 
 def read_vocabulary(file: Path) -> Vocabulary:
-    """Read a text file with one label a line, in order; blank lines are skipped.
+    """Read labels in order: one a line of a text file, or the .csv table of classes that a data set comes with.
 
     Raises:
-        InputError: if the file is absent, not text, or names no label or one twice.
+        InputError: if the file is absent, of another form, or names no label or one twice.
     """
+    if file.suffix == ".csv":
+        return Vocabulary(list(read_classes(file).values()))
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -84,6 +87,24 @@ def read_vocabulary(file: Path) -> Vocabulary:
     if not labels:
         raise InputError(f"expected one label a line, got nothing in '{file}'; write the labels into it")
     return Vocabulary(labels)
+
+
+def read_classes(path: Path) -> dict[str, str]:
+    """Names of classes by their mid, in the order of their index, from FSD50K's or AudioSet's own table.
+
+    FSD50K's has the columns index, name, mid and no line that says so; AudioSet's has index, mid, display_name.
+
+    Raises:
+        InputError: if it is no such table.
+    """
+    fsd50k, audioset = ("index", "name", "mid"), ("index", "mid", "display_name")
+    rows = [row for _, row in read_table(path, fsd50k, header=False)]
+    name = "name"
+    if rows and rows[0]["index"] == "index":
+        rows, name = [row for _, row in read_table(path, audioset)], "display_name"
+    if not rows or sorted(row["index"] for row in rows) != sorted(map(str, range(len(rows)))):
+        raise InputError(f"expected classes numbered from 0 in '{path}', got other numbers; take the published table")
+    return {row["mid"]: row[name] for row in sorted(rows, key=lambda row: int(row["index"]))}
 
 
 def common_labels(clips: Iterable[Iterable[str]], min_clips: int) -> list[str]:

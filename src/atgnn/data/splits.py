@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from atgnn.data.sources import Clip
+from atgnn.data.listing import Clip
 from atgnn.errors import InputError
 
 SplitBy = Literal["auto", "split", "fold", "group"]

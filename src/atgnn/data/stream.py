@@ -45,6 +45,7 @@ class ShardStream(IterableDataset[Batch]):
         splits: indices with one vocabulary and sample rate.
         plan: which clips, in which order.
         crop_seconds: length T of every waveform; shorter clips are padded with zeros.
+        tight: T is the length of the longest clip of a batch instead, if that is shorter.
         shuffle: clips (still encoded) held in each worker's shuffle buffer, and longer clips are cut at random;
             with 0 the order of the plan is kept and longer clips keep their beginning.
         seed: of shuffling and cutting, together with the epoch.
@@ -57,9 +58,17 @@ class ShardStream(IterableDataset[Batch]):
     """
 
     def __init__(
-        self, splits: Sequence[SplitIndex], plan: Plan, *, crop_seconds: float, shuffle: int = 0, seed: int = 0
+        self,
+        splits: Sequence[SplitIndex],
+        plan: Plan,
+        *,
+        crop_seconds: float,
+        tight: bool = False,
+        shuffle: int = 0,
+        seed: int = 0,
     ) -> None:
         self.plan = plan
+        self.tight = tight
         self.shuffle = shuffle
         self.seed = seed
         self.sample_rate = splits[0].sample_rate
@@ -128,6 +137,10 @@ class ShardStream(IterableDataset[Batch]):
             batch["lengths"][row] = len(clip)
             batch["targets"][row] = self._vocabulary.encode(sample.meta["labels"], sample.key)
             batch["mask"][row] = True
+        if self.tight:
+            longest = max(1, int((batch["lengths"] * batch["mask"]).max()))
+            batch["waveform"] = batch["waveform"][:, :longest].clone()
+            batch["lengths"] = batch["lengths"].clamp(max=longest)
         return batch
 
 

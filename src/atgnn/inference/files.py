@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from atgnn.audio.files import read_audio
 from atgnn.module import ATGNN
+from atgnn.windows import Windows, tag_windows
 
 
 class Tag(NamedTuple):
@@ -18,26 +18,6 @@ class Tag(NamedTuple):
 
     label: str
     score: float
-
-
-def windows(waveform: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Cut a waveform into half-overlapping windows; the last one ends where the waveform ends.
-
-    Args:
-        waveform: samples.
-        size: samples of a window.
-
-    Shape:
-        waveform: (T,).
-        returns: windows (W, size), zero-padded if T < size, and the samples (W,) of each that are inside.
-    """
-    count = waveform.size(0)
-    starts = list(range(0, max(1, count - size + 1), max(1, size // 2)))
-    if count > size and starts[-1] + size < count:
-        starts.append(count - size)
-    cut = torch.stack([F.pad(waveform[s : s + size], (0, max(0, s + size - count))) for s in starts])
-    lengths = torch.tensor([min(size, count - s) for s in starts])
-    return cut, lengths
 
 
 @torch.inference_mode()
@@ -53,13 +33,15 @@ def score_waveform(model: ATGNN, waveform: Tensor, batch_size: int = 8) -> Tenso
         waveform: (T,), T ≥ 1.
         returns: (S,), in 0 … 1.
     """
+    return score_windows(model, waveform, batch_size).pooled()[0].sigmoid().cpu()
+
+
+def score_windows(model: ATGNN, waveform: Tensor, batch_size: int = 8) -> Windows:
+    """Logits of the half-overlapping windows of a recording (T,), as in :func:`score_waveform`."""
     size = round(model.clip_seconds * model.tagger.frontend.sample_rate)
-    cut, lengths = windows(waveform, size)
-    scores = [
-        model(part.to(model.device), length.to(model.device)).sigmoid()
-        for part, length in zip(cut.split(batch_size), lengths.split(batch_size), strict=True)
-    ]
-    return torch.cat(scores).amax(dim=0).cpu()
+    waveform = waveform[None].to(model.device)
+    lengths = torch.tensor([waveform.size(1)], device=model.device)
+    return tag_windows(model.score, waveform, lengths, size, batch_size)
 
 
 def tag_file(model: ATGNN, path: str | Path) -> list[Tag]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from atgnn.audio.files import read_audio
-from atgnn.inference.files import score_waveform, windows
+from atgnn.inference.files import score_windows
 from atgnn.module import ATGNN
 
 
@@ -31,10 +31,8 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
     frontend = model.tagger.frontend
     rate = frontend.sample_rate
     waveform = read_audio(path, rate)[: round(seconds * rate)]
-    size = round(model.clip_seconds * rate)
-    cut, lengths = windows(waveform, size)
-    scores = torch.cat([model(c, n).sigmoid() for c, n in zip(cut.split(8), lengths.split(8), strict=True)])
-    total = score_waveform(model, waveform)
+    windows = score_windows(model, waveform)
+    total = windows.pooled()[0].sigmoid()
     best = total.argsort(descending=True)[:top].tolist()
 
     duration = waveform.size(0) / rate
@@ -51,7 +49,8 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
     names = "   ".join(f"{model.labels[i]} {total[i]:.2f}" for i in best[:3])
     spectrum.set_title(f"{Path(path).name}\n{names}", loc="left")
 
-    edges, held = _moments(waveform.size(0), size, scores[:, best])
+    ends = (windows.start + round(model.clip_seconds * rate)).clamp(max=waveform.size(0))
+    edges, held = _moments(windows.start, ends, windows.logits[:, best].sigmoid())
     image = timeline.pcolormesh(edges / rate, np.arange(len(best) + 1) - 0.5, held.T, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=timeline, label="score")
     timeline.invert_yaxis()
@@ -61,13 +60,12 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
     figure.savefig(out, dpi=120)
 
 
-def _moments(samples: int, size: int, scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _moments(start: Tensor, end: Tensor, scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Cut time where windows begin or end; a moment has the largest score of the windows that cover it."""
-    starts = np.minimum(np.arange(len(scores)) * (size // 2), max(0, samples - size))
-    ends = np.minimum(starts + size, samples)
+    starts, ends = start.cpu().numpy(), end.cpu().numpy()
     edges = np.unique(np.concatenate((starts, ends)))
     covers = (starts[:, None] <= edges[:-1]) & (edges[1:] <= ends[:, None])
-    return edges, np.where(covers[:, :, None], scores.numpy()[:, None], 0).max(axis=0)
+    return edges, np.where(covers[:, :, None], scores.cpu().numpy()[:, None], 0).max(axis=0)
 
 
 def _mel_ticks(mel: Tensor, rate: int) -> tuple[list[int], list[str]]:
