@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,10 @@ class Neighbors:
 
     def gather_max(self, x: Tensor) -> Tensor:
         """Largest value over each neighbourhood, channel by channel: (M, C) → (N, C), with no (N, K, C) tensor."""
-        return F.embedding_bag(self.index, x, mode="max")
+        if x.requires_grad and torch.is_grad_enabled():
+            result: Tensor = _GatherMax.apply(x, self.index)
+            return result
+        return _running_max(x, self.index)[0]
 
     def gather_min(self, x: Tensor) -> Tensor:
         """Smallest value over each neighbourhood, channel by channel: (M, C) → (N, C)."""
@@ -44,6 +48,36 @@ class Neighbors:
     def gather_sum(self, x: Tensor) -> Tensor:
         """Sum over each neighbourhood: (M, C) → (N, C)."""
         return F.embedding_bag(self.index, x, mode="sum")
+
+
+def _running_max(x: Tensor, index: Tensor, track: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Largest value over each neighbourhood, by K in-place maxima, and on request which neighbour has it (N, C)."""
+    first, *others = index.t().contiguous().unbind()
+    best = x.index_select(0, first)
+    winner = best.new_zeros(best.shape, dtype=torch.int16) if track else None
+    for number, rows in enumerate(others, start=1):
+        value = x.index_select(0, rows)
+        if winner is not None:
+            winner.masked_fill_(value > best, number)
+        torch.maximum(best, value, out=best)
+    return best, winner
+
+
+class _GatherMax(torch.autograd.Function):
+    """Keeps for the way back which neighbour won, two bytes a channel, instead of every neighbour's values."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
+        best, winner = _running_max(x, index, track=True)
+        ctx.save_for_backward(index, winner)
+        ctx.num_sources = x.size(0)
+        return best
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        index, winner = ctx.saved_tensors
+        rows = index.gather(1, winner.long())
+        return grad.new_zeros(ctx.num_sources, grad.size(1)).scatter_add_(0, rows, grad), None
 
 
 def clamp_dilation(k: int, dilation: int, num_sources: int) -> tuple[int, int]:
@@ -148,8 +182,28 @@ def _dense_search(x: Tensor, y: Tensor, k: int, num_clips: int, chunk_bytes: int
             if bias is not None:
                 constant = constant + bias[i : i + targets]
             distance = torch.baddbmm(constant, x[b : b + clips, i : i + targets], source, alpha=-2)
-            index[b : b + clips, i : i + targets] = distance.topk(k, dim=-1, largest=False, sorted=True).indices
+            index[b : b + clips, i : i + targets] = smallest(distance, k)
     return index.add_(offset).view(-1, k)
+
+
+def smallest(distance: Tensor, k: int) -> Tensor:
+    """Where the k smallest of each row are, in ascending order.
+
+    Long rows are seen as groups: the k smallest numbers lie in the k groups with the smallest minima. For, if a number
+    is smaller than the k-th smallest, so is the minimum of its group, and there are fewer than k such groups.
+
+    Shape:
+        distance: (B, N, M).
+        returns: (B, N, k).
+    """
+    groups = math.gcd(distance.size(-1), 64)
+    if groups < 4 * k or distance.size(-1) < 4 * groups:
+        return distance.topk(k, dim=-1, largest=False).indices
+    grouped = distance.unflatten(-1, (-1, groups))
+    nearest = grouped.amin(-2).topk(k, dim=-1, largest=False, sorted=False).indices
+    candidates = grouped.gather(-1, nearest.unsqueeze(-2).expand(*grouped.shape[:-1], k)).flatten(-2)
+    found = candidates.topk(k, dim=-1, largest=False).indices
+    return torch.div(found, k, rounding_mode="floor") * groups + nearest.gather(-1, found % k)
 
 
 def _torch_cluster_search(x: Tensor, y: Tensor, k: int, batch_x: Tensor, batch_y: Tensor) -> Tensor:

@@ -124,11 +124,13 @@ class KNNGraph(nn.Module):
         return knn(x, y, self.k, num_clips=grid.clips, dilation=self.dilation, bias=bias, backend=self.backend)
 
     def _coordinates(self, x: Tensor, grid: Grid, reduction: int) -> Tensor:
-        x = F.normalize(x.float(), dim=-1)
         if not self.position:
-            return x
+            return F.normalize(x.float(), dim=-1)
         place = grid_position(grid.height, grid.width, x.size(1), reduction, x.device)
-        return torch.cat((x, place.repeat(grid.clips, 1)), dim=-1)
+        both = x.new_empty(grid.clips, *place.shape[:1], 2 * place.size(1), dtype=torch.float32)
+        both[..., : x.size(1)] = F.normalize(x.float(), dim=-1).view(grid.clips, -1, x.size(1))
+        both[..., x.size(1) :] = place
+        return both.flatten(0, 1)
 
     def extra_repr(self) -> str:
         """Show the settings."""
