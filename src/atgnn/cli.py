@@ -147,6 +147,7 @@ def _quiet_lightning() -> None:
         ".*treespec, LeafSpec.*",
         ".*smaller than the logging interval.*",
         ".*does not have many workers.*",
+        ".*The dirpath has changed.*",
         ".*Total length of `list` across ranks is zero.*",  # data.val: null
         ".*WeightAveraging callback, but loading a checkpoint outside.*",  # a test reads the averaged weights alone
     ):

@@ -44,7 +44,7 @@ def _row(title: str, runs: list[dict[str, Any]]) -> str:
         cells = [cell + _interval(ends.get(name)) for name, cell in zip(first["mAP"], cells, strict=True)]
     cells[-1] = f"**{cells[-1]}**"
     clips = f"{first['clips']} ({first.get('protocol', 'first')})"
-    minutes = np.mean([run["about"]["seconds"] / run["runs"] for run in runs]) / 60
+    minutes = about["seconds"] / first["runs"] / 60
     budget = f"{about['steps']} steps, {minutes:.1f} min on {about['threads']} core{'s' * (about['threads'] > 1)}"
     if first["runs"] > 1:
         budget += f", for each of {first['runs']} folds"

@@ -74,7 +74,7 @@ class _GatherMax(torch.autograd.Function):
         return best
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         index, winner = ctx.saved_tensors
         rows = index.gather(1, winner.long())
         return grad.new_zeros(ctx.num_sources, grad.size(1)).scatter_add_(0, rows, grad), None
