@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atgnn.nn.graph import Neighbors, clamp_dilation, knn
+from atgnn.nn.graph import Neighbors, clamp_dilation, knn, smallest
 
 BACKENDS = ["dense", "torch_cluster"]
 #: Four nodes on a line, and which of them are nearest to which, in order.
@@ -210,3 +210,26 @@ def test_without_torch_cluster_the_dense_search_goes_on(monkeypatch: pytest.Monk
     assert torch.equal(knn(LINE, LINE, 2).index, NEAREST[:, :2])
     with pytest.raises(ImportError, match=r"expected torch-cluster for ragged batches .*, got none installed; install"):
         knn(LINE, LINE, 2, backend="torch_cluster")
+
+
+@pytest.mark.parametrize("sources", [64, 512, 520, 1000, 2048])
+@pytest.mark.parametrize("k", [1, 9, 16, 40])
+def test_the_smallest_of_long_rows_are_those_of_a_plain_search(sources: int, k: int) -> None:
+    distance = torch.rand(2, 30, sources)
+    assert torch.equal(smallest(distance, k), distance.topk(k, largest=False).indices)
+
+
+def test_ties_in_long_rows_give_equal_distances() -> None:
+    distance = torch.randint(0, 4, (2, 50, 512)).float()
+    found = distance.gather(-1, smallest(distance, 9))
+    assert torch.equal(found, distance.topk(9, largest=False).values)
+
+
+def test_the_gradient_of_a_maximum_goes_to_the_neighbour_that_has_it() -> None:
+    x = torch.tensor([[1.0, 5.0], [3.0, 2.0], [2.0, 4.0]], requires_grad=True)
+    neighbors = Neighbors(torch.tensor([[0, 1], [1, 2], [0, 2]]), 3)
+    gathered = neighbors.gather_max(x)
+    assert gathered.tolist() == [[3, 5], [3, 4], [2, 5]]
+    gathered.backward(torch.tensor([[1.0, 10.0], [2.0, 20.0], [4.0, 40.0]]))
+    assert x.grad is not None
+    assert x.grad.tolist() == [[0, 50], [3, 0], [4, 20]]
