@@ -167,7 +167,8 @@ def _task(args: list[str]) -> None:
     parser = ArgumentParser(prog=f"atgnn {command}", description=(function.__doc__ or "").partition("Args:")[0])
     for number, name in enumerate(task.files):
         option = f"--{name}" if number else name
-        parser.add_argument(option, nargs="+", type=Path, help=_parameter_help(function, name))
+        kind = str if function.__annotations__[name] == "list[str]" else Path
+        parser.add_argument(option, nargs="+", type=kind, help=_parameter_help(function, name))
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(task.files))
     options = [_underscored(arg) for arg in args[len(command.split()) :]]
     report = function(**parser.instantiate_classes(parser.parse_args(options)).as_dict())

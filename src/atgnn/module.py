@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from torch import Tensor
 
 from atgnn.audio.frontend import LogMel
 from atgnn.network import ATGNNNetwork, ClassPath
 from atgnn.nn.graph import Backend
 from atgnn.tagger import Tagger
 from atgnn.tagging import TaggingModule
+
+if TYPE_CHECKING:
+    from atgnn.inference.files import Sound
 
 
 class ATGNN(TaggingModule):
@@ -98,6 +103,12 @@ class ATGNN(TaggingModule):
         )
         super().__init__(Tagger(frontend, network, short_clips), labels, clip_seconds=clip_seconds, **training)
         self.save_hyperparameters(ignore=["protocol"])  # how clips are scored is chosen anew for each test
+
+    def embed(self, sound: Sound, sample_rate: int | None = None) -> Tensor:
+        """Embed a recording of any length, as :meth:`tag` takes it: its mean patch of every stage, (C,) in all."""
+        from atgnn.inference.embed import embed_sound
+
+        return embed_sound(self.eval(), sound, sample_rate)
 
     @property
     def network(self) -> ATGNNNetwork:

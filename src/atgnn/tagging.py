@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import lightning as L
 import torch
@@ -19,6 +19,9 @@ from atgnn.metrics import TaggingMetrics
 from atgnn.schedule import Decay, Schedule
 from atgnn.tagger import Tagger
 from atgnn.windows import Protocol, tag_windows
+
+if TYPE_CHECKING:
+    from atgnn.inference.files import Sound, Tag
 
 Batch = dict[str, Any]
 
@@ -113,6 +116,20 @@ class TaggingModule(L.LightningModule):
             for speed in self.test_speeds
         ]
         return torch.stack(heard).mean(dim=0)
+
+    def tag(self, sound: Sound, sample_rate: int | None = None) -> list[Tag]:
+        """Tag a recording of any length: every label with its score, the most probable first.
+
+        Args:
+            sound: a path, or a waveform (T,) or (channels, T).
+            sample_rate: of a waveform.
+
+        Raises:
+            InputError: if it cannot be read.
+        """
+        from atgnn.inference.files import hear_sound
+
+        return hear_sound(self.eval(), sound, sample_rate).tags(self)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Binary cross-entropy of an augmented batch, over all labels."""

@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from atgnn import ATGNN
-from atgnn.inference.picture import _mel_ticks, _moments, draw_tags
+from atgnn.inference.picture import draw_tags, mel_ticks
 
 
 @pytest.mark.parametrize("samples", [1, 4000, 30001])
@@ -19,17 +19,9 @@ def test_any_length_is_drawn(tmp_path, samples, ending):
     assert (tmp_path / "new" / f"out.{ending}").stat().st_size > 5000
 
 
-def test_a_moment_has_the_largest_score_of_its_windows():
-    scores = torch.tensor([[0.1, 0.9], [0.5, 0.2], [0.3, 0.3]])
-    edges, held = _moments(torch.tensor([0, 4, 6]), torch.tensor([8, 12, 14]), scores)
-    assert edges.tolist() == [0, 4, 6, 8, 12, 14]
-    np.testing.assert_allclose(held[:, 0], [0.1, 0.5, 0.5, 0.5, 0.3], rtol=1e-6)
-    np.testing.assert_allclose(held[:, 1], [0.9, 0.9, 0.9, 0.3, 0.3], rtol=1e-6)
-
-
 def test_ticks_name_the_bands_they_point_at():
     frontend = ATGNN(["Dog"], "pyramid-nano", n_mels=64, clip_seconds=0.5).tagger.frontend
-    rows, names = _mel_ticks(frontend.mel, 16000)
+    rows, names = mel_ticks(frontend.mel, 16000)
     time = torch.arange(16000) / 16000
     for row, name in zip(rows, names, strict=True):
         loudest = frontend(torch.sin(2 * torch.pi * int(name) * time))[0, 0].mean(1).argmax()

@@ -12,8 +12,6 @@ import torch
 
 from atgnn import ATGNN
 from atgnn.errors import InputError
-from atgnn.inference import report
-from atgnn.inference.files import Tag
 from atgnn.inference.report import tag
 
 LABELS = ["Dog", "Whoosh, swoosh", "Rain"]
@@ -56,14 +54,14 @@ def test_csv_quotes_labels(checkpoint, files, capsys):
     assert {row["label"] for row in rows} == set(LABELS)
 
 
-def test_table_and_threshold(checkpoint, files, capsys, monkeypatch):
-    scores = {"one.wav": [Tag("Dog", 0.75), Tag("Rain", 0.25)], "two.flac": [Tag("Rain", 0.25)]}
-    monkeypatch.setattr(report, "tag_file", lambda model, path: scores[path.name])
-    tag(files, checkpoint=checkpoint, threshold=0.5)
-    printed = capsys.readouterr().out
-    assert "0.750" in printed
-    assert "0.250" not in printed
-    assert printed.count("none above the threshold") == 1
+def test_threshold_and_time_line(checkpoint, files, tmp_path):
+    tag(files, checkpoint=checkpoint, threshold=0.0, format="json", timeline=True, top=1, out=tmp_path / "a.json")
+    for tags in json.loads((tmp_path / "a.json").read_text()).values():
+        assert [(t["start"], t["end"]) for t in tags] == [(0, 1.25)]
+    tag(files, checkpoint=checkpoint, threshold=0.6, format="json", out=tmp_path / "b.json")
+    assert all(t["score"] >= 0.6 for tags in json.loads((tmp_path / "b.json").read_text()).values() for t in tags)
+    tag(files[:1], checkpoint=checkpoint, threshold=0.0, format="audacity", out=tmp_path / "c.txt")
+    assert len((tmp_path / "c.txt").read_text().splitlines()) == 3
 
 
 def test_bundled_network_says_what_it_knows(files, capsys):
@@ -81,7 +79,7 @@ def test_picture(checkpoint, files, tmp_path):
 
 def test_a_bad_file_does_not_lose_the_good_ones(checkpoint, files, tmp_path, capsys):
     (tmp_path / "broken.wav").write_text("no sound")
-    with pytest.raises(InputError, match=r"1 of 3 files not tagged: .*broken\.wav"):
+    with pytest.raises(InputError, match=r"1 of 3 recordings not tagged: .*broken\.wav"):
         tag([files[0], tmp_path / "broken.wav", files[1]], checkpoint=checkpoint)
     printed = capsys.readouterr().out
     assert "one.wav" in printed

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,8 +14,8 @@ import numpy as np
 import soundfile
 import torch
 from torch import Tensor
-from torchaudio.functional import resample
 
+from atgnn.audio.resample import resample_blocks
 from atgnn.errors import InputError
 
 AudioFile = str | os.PathLike[str] | BinaryIO
@@ -73,28 +74,56 @@ def read_audio(file: AudioFile, sample_rate: int, *, name: str | None = None) ->
     Raises:
         InputError: if the file is absent, not audio, cut short, empty, or holds NaN or infinity.
     """
+    waveform = torch.cat(list(read_blocks(file, sample_rate, name=name)))
+    return waveform / waveform.abs().max().clamp(min=1.0)
+
+
+def read_blocks(
+    file: AudioFile, sample_rate: int, *, name: str | None = None, seconds: float = 30.0
+) -> Iterator[Tensor]:
+    """Decode a file of any length in bounded memory: as :func:`read_audio`, but a block at a time and not scaled.
+
+    Args:
+        file: a path or an open binary file, in any format that libsndfile reads.
+        sample_rate: rate of the blocks in Hz.
+        name: what errors call it; the path by default.
+        seconds: of sound that are decoded at a time.
+
+    Shape:
+        yields: (t,) float32; joined, they are the recording.
+
+    Raises:
+        InputError: as in :func:`read_audio`; a file that is cut short is found out at its end.
+    """
     name = name or _name(file)
     with _open(file, name) as sound:
-        rate, frames, container = sound.samplerate, sound.frames, sound.format
+        yield from resample_blocks(_decode(sound, name, seconds), sound.samplerate, sample_rate)
+
+
+def _decode(sound: soundfile.SoundFile, name: str, seconds: float) -> Iterator[Tensor]:
+    count = 0
+    while True:
         try:
-            samples = sound.read(dtype="float32", always_2d=True)
+            samples = sound.read(math.ceil(seconds * sound.samplerate), dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise InputError(
                 f"expected audio that decodes to its end, got an error in '{name}' ({error}); "
                 "replace or leave out the file"
             ) from error
-    if len(samples) == 0:
+        if len(samples) == 0:
+            break
+        if not np.isfinite(samples).all():
+            raise InputError(f"expected finite samples, got NaN or infinity in '{name}'; repair or leave out the file")
+        count += len(samples)
+        yield torch.from_numpy(samples.mean(axis=1, dtype=np.float32))
+    if count == 0:
         raise InputError(f"expected at least one sample, got none in '{name}'; leave out the file")
     # The length an MP3 header announces is an estimate; elsewhere it is a promise.
-    if len(samples) < frames and container != "MP3":
+    if count < sound.frames and sound.format != "MP3":
         raise InputError(
-            f"expected {frames} samples, got {len(samples)} in '{name}', which is cut short; "
+            f"expected {sound.frames} samples, got {count} in '{name}', which is cut short; "
             "replace or leave out the file"
         )
-    if not np.isfinite(samples).all():
-        raise InputError(f"expected finite samples, got NaN or infinity in '{name}'; repair or leave out the file")
-    waveform = _resample(torch.from_numpy(samples.mean(axis=1, dtype=np.float32)), rate, sample_rate)
-    return waveform / waveform.abs().max().clamp(min=1.0)
 
 
 def encode_flac(waveform: Tensor, sample_rate: int) -> bytes:
@@ -111,26 +140,6 @@ def encode_flac(waveform: Tensor, sample_rate: int) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, levels.numpy(), sample_rate, format="FLAC", subtype="PCM_16")
     return stream.getvalue()
-
-
-def _resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
-    if rate == new_rate:
-        return waveform
-    ratio = Fraction(rate, new_rate)
-    # The filter bank has numerator × denominator taps: for rates without a common factor a ratio within
-    # a few millionths, far below a hundredth of a semitone, takes a thousandth of the memory.
-    if ratio.numerator * ratio.denominator > 2_000_000:
-        ratio = ratio.limit_denominator(200) if ratio > 1 else 1 / (1 / ratio).limit_denominator(200)
-    resampled: Tensor = resample(
-        waveform,
-        ratio.numerator,
-        ratio.denominator,
-        lowpass_filter_width=64,
-        rolloff=0.9475937167399596,
-        resampling_method="sinc_interp_kaiser",
-        beta=14.769656459379492,
-    )
-    return resampled
 
 
 def _open(file: AudioFile, name: str) -> soundfile.SoundFile:

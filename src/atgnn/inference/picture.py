@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from atgnn.audio.files import read_audio
-from atgnn.inference.files import score_windows
+from atgnn.inference.files import hear_sound
+from atgnn.inference.timeline import moments
 from atgnn.module import ATGNN
 
 
@@ -31,7 +32,7 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
     frontend = model.tagger.frontend
     rate = frontend.sample_rate
     waveform = read_audio(path, rate)[: round(seconds * rate)]
-    windows = score_windows(model, waveform)
+    windows = hear_sound(model, waveform, rate).windows
     total = windows.pooled()[0].sigmoid()
     best = total.argsort(descending=True)[:top].tolist()
 
@@ -44,13 +45,13 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
         log_mel, origin="lower", aspect="auto", cmap="magma", interpolation="nearest",
         extent=(0, duration, 0, log_mel.shape[0]), vmin=np.quantile(log_mel, 0.05),
     )  # fmt: skip
-    spectrum.set_yticks(*_mel_ticks(frontend.mel, rate))
+    spectrum.set_yticks(*mel_ticks(frontend.mel, rate))
     spectrum.set_ylabel("frequency (Hz, mel scale)")
     names = "   ".join(f"{model.labels[i]} {total[i]:.2f}" for i in best[:3])
     spectrum.set_title(f"{Path(path).name}\n{names}", loc="left")
 
     ends = (windows.start + round(model.clip_seconds * rate)).clamp(max=waveform.size(0))
-    edges, held = _moments(windows.start, ends, windows.logits[:, best].sigmoid())
+    edges, held = moments(windows.start, ends, windows.logits[:, best].sigmoid())
     image = timeline.pcolormesh(edges / rate, np.arange(len(best) + 1) - 0.5, held.T, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=timeline, label="score")
     timeline.invert_yaxis()
@@ -60,15 +61,7 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
     figure.savefig(out, dpi=120)
 
 
-def _moments(start: Tensor, end: Tensor, scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Cut time where windows begin or end; a moment has the largest score of the windows that cover it."""
-    starts, ends = start.cpu().numpy(), end.cpu().numpy()
-    edges = np.unique(np.concatenate((starts, ends)))
-    covers = (starts[:, None] <= edges[:-1]) & (edges[1:] <= ends[:, None])
-    return edges, np.where(covers[:, :, None], scores.cpu().numpy()[:, None], 0).max(axis=0)
-
-
-def _mel_ticks(mel: Tensor, rate: int) -> tuple[list[int], list[str]]:
+def mel_ticks(mel: Tensor, rate: int) -> tuple[list[int], list[str]]:
     """Bins of the mel bank nearest to round frequencies, and their names."""
     centers = mel.argmax(dim=0) * (rate / 2) / (mel.size(0) - 1)
     wanted = [f for f in (100, 250, 500, 1000, 2000, 4000, 8000) if f < 0.95 * rate / 2]

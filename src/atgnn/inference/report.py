@@ -1,46 +1,64 @@
-"""`atgnn tag`: the tags of files as a table, JSON or CSV, and as a picture."""
+"""`atgnn tag`: the tags of recordings, or a time line of them, in a format, and as a picture."""
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
+import torch
 from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
 
+from atgnn.audio.files import AudioFile, audio_info, read_blocks
 from atgnn.checkpoint import load_model
 from atgnn.errors import InputError
-from atgnn.inference.files import Tag, tag_file
+from atgnn.inference.files import hear
+from atgnn.inference.formats import Format, Found, write_tags
+from atgnn.inference.sources import find_recordings
+from atgnn.inference.timeline import timeline as find_timeline
 
 
 def tag(
-    files: list[Path],
+    files: list[str],
     *,
     checkpoint: Path | None = None,
     top: int = 5,
-    threshold: float = 0.0,
-    format: Literal["table", "json", "csv"] = "table",
+    threshold: float | None = None,
+    timeline: bool = False,
+    format: Format = "table",
+    out: Path | None = None,
     picture: Path | None = None,
+    batch_size: int = 2,
+    device: str = "cpu",
 ) -> None:
-    """Say which sounds are in recordings.
+    """Say which sounds are in recordings, and with --timeline true, when.
 
-    Recordings longer than the clips the model was trained on are cut into half-overlapping windows, and a label's score
-    is its largest over the windows. A file that cannot be read is named at the end; the others are tagged all the same.
+    Recordings longer than the clips the model was trained on are heard through half-overlapping windows of that length,
+    and a label's score is its largest over the windows. Memory does not grow with their length. A recording that cannot
+    be read is named at the end; the others are tagged all the same.
 
     Args:
-        files: recordings in any format, sample rate, number of channels and length.
+        files: sound files, folders (searched through), patterns like 'rec/**/*.wav', shards (.tar, also at http(s)
+            addresses), or - for standard input; any format that libsndfile reads, any sample rate and channels.
         checkpoint: the model, as written by `atgnn fit`; the small bundled one where none is given.
-        top: how many tags to show for each file.
-        threshold: leave tags with a lower score (0 to 1) out.
-        format: table for reading, json or csv for other programs.
-        picture: write a picture of the first file's log-mel spectrogram and tags there.
+        top: how many labels to show for each recording.
+        threshold: leave tags with a lower score (0 to 1) out; 0 where none is given, 0.5 for a time line.
+        timeline: show from when to when each label is heard.
+        format: table for reading; json, csv or parquet for other programs; audacity for a label track, rttm for
+            diarisation tools (both are time lines).
+        out: write there instead of to standard output.
+        picture: write a picture of the first recording's log-mel spectrogram and tags there.
+        batch_size: windows at a time.
+        device: where the model runs: cpu, cuda, …
     """
+    timeline = timeline or format in ("audacity", "rttm")
+    threshold = (0.5 if timeline else 0.0) if threshold is None else threshold
     if top < 1 or not 0 <= threshold <= 1:
         raise InputError(f"expected --top of at least 1 and --threshold in 0 … 1, got {top} and {threshold}")
+    if format == "parquet" and out is None and sys.stdout.isatty():
+        raise InputError("expected --out FILE for Parquet, which is binary, got none; name a file")
     model = load_model(checkpoint)
     err = Console(stderr=True)
     if checkpoint is None:
@@ -50,40 +68,51 @@ def tag(
             style="dim",
             highlight=False,
         )
-    found: dict[str, list[Tag]] = {}
+    model.tagger.network = model.network.fuse()
+    model.to(device)
+    found: Found = {}
     failed: list[str] = []
-    with Progress(console=err, transient=True) as progress:
-        for path in progress.track(files, description="tagging"):
-            try:
-                tags = tag_file(model, path)
-            except InputError as error:
-                failed.append(str(error))
-                continue
-            found[str(path)] = [t for t in tags[:top] if t.score >= threshold]
-    _write(found, format)
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=err, transient=True) as progress:
+        recordings = _watched(find_recordings(list(map(str, files))), model.tagger.frontend.sample_rate, progress)
+        try:
+            for hearing in hear(model, recordings, batch_size):
+                if hearing.error is not None:
+                    failed.append(str(hearing.error))
+                    continue
+                tags = hearing.tags(model)[:top]
+                if timeline:
+                    labels = {tag.label for tag in tags}
+                    tags = [tag for tag in find_timeline(model, hearing, threshold) if tag.label in labels]
+                found[hearing.name] = [tag for tag in tags if tag.score >= threshold]
+        except torch.OutOfMemoryError as error:
+            raise InputError(f"expected room for {batch_size} windows, got none; lower --batch-size") from error
+    if out is None:
+        write_tags(found, format, sys.stdout)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("w", encoding="utf-8", newline="") as file:
+            write_tags(found, format, file)
     if picture is not None and found:
         from atgnn.inference.picture import draw_tags
 
         draw_tags(model, next(iter(found)), picture)
     if failed:
-        raise InputError(f"{len(failed)} of {len(files)} files not tagged: " + "; ".join(failed))
+        raise InputError(f"{len(failed)} of {len(found) + len(failed)} recordings not tagged: " + "; ".join(failed))
 
 
-def _write(found: dict[str, list[Tag]], format: str) -> None:
-    if format == "json":
-        json.dump({path: [t._asdict() for t in tags] for path, tags in found.items()}, sys.stdout, indent=1)
-        sys.stdout.write("\n")
-    elif format == "csv":
-        writer = csv.writer(sys.stdout)
-        writer.writerow(("file", "label", "score"))
-        writer.writerows((path, t.label, f"{t.score:.4f}") for path, tags in found.items() for t in tags)
-    else:
-        table = Table("file", "label", "score")
-        for path, tags in found.items():
-            for row, t in enumerate(tags):
-                table.add_row(
-                    "" if row else Path(path).name, t.label, f"{t.score:.3f}", end_section=row + 1 == len(tags)
-                )
-            if not tags:
-                table.add_row(Path(path).name, "(none above the threshold)", "", end_section=True)
-        Console().print(table)
+def _watched(
+    recordings: Iterator[tuple[str, AudioFile]], rate: int, progress: Progress
+) -> Iterator[tuple[str, Iterator[Tensor]]]:
+    task = progress.add_task("tagging", total=None)
+    for number, (name, file) in enumerate(recordings, start=1):
+        progress.update(task, description=f"{number}: {name[-50:]}")
+        yield name, _blocks(name, file, rate, progress, task)
+
+
+def _blocks(name: str, file: AudioFile, rate: int, progress: Progress, task: int) -> Iterator[Tensor]:
+    total = audio_info(file).duration if isinstance(file, Path) else None
+    progress.reset(task, total=total)  # type: ignore[arg-type]
+    for block in read_blocks(file, rate, name=name):
+        yield block
+        progress.advance(task, len(block) / rate)  # type: ignore[arg-type]
