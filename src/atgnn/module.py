@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from huggingface_hub import ModelHubMixin, hf_hub_download
 from torch import Tensor
 
 from atgnn.audio.frontend import LogMel
@@ -16,11 +18,19 @@ if TYPE_CHECKING:
     from atgnn.inference.files import Sound
 
 
-class ATGNN(TaggingModule):
+class ATGNN(
+    TaggingModule,
+    ModelHubMixin,
+    library_name="atgnn",
+    pipeline_tag="audio-classification",
+    license="apache-2.0",
+    paper_url="https://arxiv.org/abs/2311.01526",
+):
     """Audio tagging graph neural network: waveform in, logits out.
 
     Every argument is a plain value and is kept in the checkpoint, so ``ATGNN.load_from_checkpoint(path)`` needs nothing
-    else. Arguments not listed here are those of :class:`TaggingModule`.
+    else; ``save_pretrained(folder)`` and ``from_pretrained(folder_or_repository)`` are Hugging Face's. Arguments not
+    listed here are those of :class:`TaggingModule`.
 
     Args:
         labels: names of the S labels, in the order of the logits.
@@ -109,6 +119,31 @@ class ATGNN(TaggingModule):
         from atgnn.inference.embed import embed_sound
 
         return embed_sound(self.eval(), sound, sample_rate)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        from atgnn.checkpoint import save_model
+
+        save_model(self, save_directory / "model.safetensors")
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **_: Any,
+    ) -> ATGNN:
+        from atgnn.checkpoint import load_model
+
+        if Path(model_id).is_dir():
+            return load_model(Path(model_id) / "model.safetensors")
+        where = {"revision": revision, "cache_dir": cache_dir, "force_download": force_download}
+        where |= {"local_files_only": local_files_only, "token": token}
+        return load_model(hf_hub_download(model_id, "model.safetensors", **cast(Any, where)))
 
     @property
     def network(self) -> ATGNNNetwork:
