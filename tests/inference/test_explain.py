@@ -7,7 +7,7 @@ import torch
 from atgnn import ATGNN
 from atgnn.checkpoint import load_model
 from atgnn.errors import InputError
-from atgnn.inference.explain import explain_file
+from atgnn.inference.explain import explain_sound
 from atgnn.inference.explain_page import explain
 
 
@@ -23,7 +23,7 @@ def clip(pytestconfig):
 
 @pytest.fixture(scope="module")
 def explanation(model, clip):
-    return explain_file(model, clip, "Tabla", draws=3)
+    return explain_sound(model, clip, "Tabla", draws=3)
 
 
 def test_the_score_is_the_largest_of_the_windows(explanation, model, clip):
@@ -59,13 +59,13 @@ def test_removing_everything_is_hearing_nothing(explanation, model):
 
 def test_short_and_unknown(model, tmp_path):
     soundfile.write(tmp_path / "a.wav", torch.rand(8000).numpy() - 0.5, 16000)
-    short = explain_file(model, tmp_path / "a.wav", draws=1)
+    short = explain_sound(model, tmp_path / "a.wav", draws=1)
     assert short.label in model.labels
     assert short.frames == 48
     with pytest.raises(InputError, match="expected a label of the model"):
-        explain_file(model, tmp_path / "a.wav", "Dog")
+        explain_sound(model, tmp_path / "a.wav", "Dog")
     with pytest.raises(InputError, match="plg: true"):
-        explain_file(ATGNN(["Dog"], "pyramid-nano", n_mels=32, plg=False, llg=False).eval(), tmp_path / "a.wav")
+        explain_sound(ATGNN(["Dog"], "pyramid-nano", n_mels=32, plg=False, llg=False).eval(), tmp_path / "a.wav")
 
 
 def test_page_and_picture(clip, tmp_path):

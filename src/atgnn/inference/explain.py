@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from atgnn.audio.files import read_blocks
 from atgnn.errors import InputError
 from atgnn.inference.embed import patch_frames
-from atgnn.inference.files import cut_windows, hear_sound
+from atgnn.inference.files import Sound, cut_windows, hear_sound, sound_blocks
 from atgnn.module import ATGNN
 from atgnn.nn.graph import Neighbors
 
@@ -83,13 +82,22 @@ class Explanation:
 
 
 @torch.inference_mode()
-def explain_file(model: ATGNN, path: Path, label: str | None = None, draws: int = 12, seed: int = 0) -> Explanation:
+def explain_sound(
+    model: ATGNN,
+    sound: Sound,
+    label: str | None = None,
+    *,
+    sample_rate: int | None = None,
+    draws: int = 12,
+    seed: int = 0,
+) -> Explanation:
     """Explain a label's score in a recording.
 
     Args:
         model: in eval mode, with labels that gather from patches.
-        path: the recording; of a long one, the window in which the label is most probable is explained.
+        sound: a path or a waveform; of a long one, the window in which the label is most probable is explained.
         label: the most probable one where None.
+        sample_rate: of a waveform.
         draws: how often random patches are removed.
         seed: of the draws.
 
@@ -102,14 +110,14 @@ def explain_file(model: ATGNN, path: Path, label: str | None = None, draws: int 
     if not network.label_stages or not all(cast(Any, stage).gather for stage in network.label_stages):
         raise InputError("expected a model whose labels gather from patches, got one without; train with plg: true")
     frontend = model.tagger.frontend
-    hearing = hear_sound(model, path)
+    hearing = hear_sound(model, sound, sample_rate)
     number = model.labels.index(label or hearing.tags(model)[0].label)
     start = hearing.starts[int(hearing.windows.logits[:, number].argmax())]
     size = round(model.clip_seconds * frontend.sample_rate)
-    blocks = read_blocks(path, frontend.sample_rate)
-    sound = next(window for first, window in cut_windows(blocks, size) if first == start)
-    sound = sound / sound.abs().max().clamp(min=1)
-    waveform, lengths = model.tagger.fill(F.pad(sound, (0, size - len(sound)))[None], torch.tensor([len(sound)]))
+    windows = cut_windows(sound_blocks(model, sound, sample_rate), size)
+    heard = next(window for first, window in windows if first == start)
+    heard = heard / heard.abs().max().clamp(min=1)
+    waveform, lengths = model.tagger.fill(F.pad(heard, (0, size - len(heard)))[None], torch.tensor([len(heard)]))
     log_mel, length = frontend(waveform, lengths), int(cast(Tensor, lengths)[0])
 
     graphs: list[Neighbors | Tensor] = []
@@ -143,7 +151,7 @@ def explain_file(model: ATGNN, path: Path, label: str | None = None, draws: int 
         return [float(value) for value in logits[:, number].sigmoid()]
 
     return Explanation(
-        Path(path).name,
+        "recording" if isinstance(sound, Tensor) else Path(sound).name,
         model.labels[number],
         float(output.logits[0, number].sigmoid()),
         start / frontend.sample_rate,

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from atgnn.audio.files import encode_flac
 from atgnn.checkpoint import load_model
 from atgnn.errors import InputError
-from atgnn.inference.explain import Explanation, explain_file
+from atgnn.inference.explain import Explanation, explain_sound
 from atgnn.inference.picture import mel_ticks
 from atgnn.module import ATGNN
 
@@ -50,7 +50,7 @@ def explain(
     if out.suffix not in (".html", ".png", ".svg", ".pdf"):
         raise InputError(f"expected --out to end with .html or .png, .svg, .pdf; got {out}")
     model = load_model(checkpoint)
-    explanation = explain_file(model, file, label, draws)
+    explanation = explain_sound(model, file, label, draws=draws)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".html":
         out.write_text(explanation_page(model, explanation), encoding="utf-8")

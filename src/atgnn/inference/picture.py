@@ -15,12 +15,8 @@ from atgnn.inference.timeline import moments
 from atgnn.module import ATGNN
 
 
-@torch.inference_mode()
 def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, top: int = 6) -> None:
     """Draw the start of a recording and write it as PNG, SVG or PDF, by the ending of ``out``.
-
-    Above: the log-mel spectrogram. Below: the scores of the most probable tags, at each moment the
-    largest of the half-overlapping windows that cover it.
 
     Args:
         model: in eval mode.
@@ -29,9 +25,21 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
         seconds: how much of the recording is drawn.
         top: how many tags.
     """
+    rate = model.tagger.frontend.sample_rate
+    waveform = read_audio(path, rate)[: round(seconds * rate)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    tags_figure(model, waveform, Path(path).name, top).savefig(out, dpi=120)
+
+
+@torch.inference_mode()
+def tags_figure(model: ATGNN, waveform: Tensor, name: str, top: int = 6) -> Figure:
+    """Draw a waveform (T,) at the model's rate.
+
+    Above: the log-mel spectrogram. Below: the scores of the most probable tags, at each moment the
+    largest of the half-overlapping windows that cover it.
+    """
     frontend = model.tagger.frontend
     rate = frontend.sample_rate
-    waveform = read_audio(path, rate)[: round(seconds * rate)]
     windows = hear_sound(model, waveform, rate).windows
     total = windows.pooled()[0].sigmoid()
     best = total.argsort(descending=True)[:top].tolist()
@@ -48,7 +56,7 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
     spectrum.set_yticks(*mel_ticks(frontend.mel, rate))
     spectrum.set_ylabel("frequency (Hz, mel scale)")
     names = "   ".join(f"{model.labels[i]} {total[i]:.2f}" for i in best[:3])
-    spectrum.set_title(f"{Path(path).name}\n{names}", loc="left")
+    spectrum.set_title(f"{name}\n{names}", loc="left")
 
     ends = (windows.start + round(model.clip_seconds * rate)).clamp(max=waveform.size(0))
     edges, held = moments(windows.start, ends, windows.logits[:, best].sigmoid())
@@ -57,8 +65,7 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
     timeline.invert_yaxis()
     timeline.set_yticks(range(len(best)), [f"{model.labels[i]}  {total[i]:.2f}" for i in best])
     timeline.set_xlabel("time (s)")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
+    return figure
 
 
 def mel_ticks(mel: Tensor, rate: int) -> tuple[list[int], list[str]]:
