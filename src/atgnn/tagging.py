@@ -160,12 +160,12 @@ class TaggingModule(L.LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=waveform.size(0))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the metrics."""
-        self._evaluate(batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Add a batch to the metrics; returns the logits (B, S)."""
+        return self._evaluate(batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """As in validation; returns the logits (B, S)."""
+        """As in validation."""
         return self._evaluate(batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -13,6 +13,7 @@ from atgnn.audio.files import read_audio
 from atgnn.inference.files import hear_sound
 from atgnn.inference.timeline import moments
 from atgnn.module import ATGNN
+from atgnn.tagging import TaggingModule
 
 
 def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, top: int = 6) -> None:
@@ -32,7 +33,7 @@ def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, 
 
 
 @torch.inference_mode()
-def tags_figure(model: ATGNN, waveform: Tensor, name: str, top: int = 6) -> Figure:
+def tags_figure(model: TaggingModule, waveform: Tensor, name: str, top: int = 6) -> Figure:
     """Draw a waveform (T,) at the model's rate.
 
     Above: the log-mel spectrogram. Below: the scores of the most probable tags, at each moment the
