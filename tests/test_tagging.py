@@ -94,6 +94,18 @@ def test_clips_of_any_length_are_tagged_and_trained_on(samples: int) -> None:
     assert model.eval()(batch["waveform"], batch["lengths"]).isfinite().all()
 
 
+def test_masked_clips_have_no_part_in_the_loss() -> None:
+    model, batch = tiny(**PLAIN).eval(), tones()
+    kept = {name: value[:5] for name, value in batch.items()}
+    batch["waveform"][5:], batch["mask"][5:] = 0, False
+    assert model.training_step(batch, 0).item() == pytest.approx(model.training_step(kept, 0).item(), rel=1e-5)
+    batch["mask"][:] = False
+    loss = model.training_step(batch, 0)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(not p.grad.any() for p in model.parameters() if p.grad is not None)
+
+
 def test_augmentation_is_drawn_for_every_seed_step_and_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny(overlay_events=3, mask_freq=8, mask_time=8, plg=False, llg=False, drop_path=0.0)
     batch = tones()

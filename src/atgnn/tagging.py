@@ -132,10 +132,11 @@ class TaggingModule(L.LightningModule):
         return hear_sound(self.eval(), sound, sample_rate).tags(self)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Binary cross-entropy of an augmented batch, over all labels."""
-        generator = torch.Generator(self.device).manual_seed(
-            hash((self.seed, self.global_step, self.global_rank, batch_idx)) % 2**63
-        )
+        """Binary cross-entropy of an augmented batch, over all labels of the clips that its mask leaves in."""
+        # Dropout too, so that a resumed run draws what an unbroken one does.
+        seed = hash((self.seed, self.global_step, self.global_rank, batch_idx)) % 2**63
+        torch.manual_seed(seed)
+        generator = torch.Generator(self.device).manual_seed(seed)
         waveform, lengths, targets = batch["waveform"], batch["lengths"], batch["targets"]
         if self.speed is not None:
             waveform, lengths = self.speed(waveform, lengths, generator)
@@ -149,7 +150,7 @@ class TaggingModule(L.LightningModule):
             log_mel = self.mask(log_mel, generator)
         logits = self.tagger.network(self.tagger.frontend.normalize(log_mel)).logits
         losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
-        loss = losses.mean()
+        loss = (losses * batch["mask"]).sum() / batch["mask"].sum().clamp(min=1)
         # Waits for the device, which costs next to nothing beside a step; a later look would not know the batch.
         if not loss.isfinite():
             wrong = [key for key, fine in zip(batch["key"], losses.isfinite().tolist(), strict=True) if not fine]

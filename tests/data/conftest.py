@@ -56,7 +56,7 @@ def write_manifest(tmp_path: Path, write_tone: Callable[..., Path]) -> Callable[
 
 @pytest.fixture
 def write_clips(tmp_path: Path) -> Callable[..., Path]:
-    """Write shards of clips with given labels; the samples of clip n are all n / 1000."""
+    """Write shards of clips with given labels; the samples of clip n are all (first + n) / 1000."""
 
     def write(
         splits: dict[str, list[list[str]]],
@@ -65,6 +65,7 @@ def write_clips(tmp_path: Path) -> Callable[..., Path]:
         seconds: float = 0.01,
         rate: int = RATE,
         name: str = "shards",
+        first: int = 1,
     ) -> Path:
         out = tmp_path / name
         out.mkdir()
@@ -74,7 +75,7 @@ def write_clips(tmp_path: Path) -> Callable[..., Path]:
                 (
                     Sample(
                         f"{split}-{number:04d}",
-                        encode_flac(torch.full((round(seconds * rate),), number / 1000), rate),
+                        encode_flac(torch.full((round(seconds * rate),), (first + number) / 1000), rate),
                         {"labels": carried, "duration": seconds, "source": f"{split}/{number}.wav"},
                     )
                     for number, carried in enumerate(clips)

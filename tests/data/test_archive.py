@@ -45,29 +45,62 @@ def test_a_truncated_tar_is_refused(write_clips: Callable[..., Path]) -> None:
         with pytest.raises(InputError, match=r"000000\.tar"):
             list(read_shard(index.directory, replace(index.shards[0], bytes=size)))
     path.unlink()
-    with pytest.raises(InputError, match=r"got a damaged shard '.*000000.tar' \(FileNotFoundError at clip 0\)"):
+    with pytest.raises(InputError, match=r"got a damaged shard '.*000000.tar' \(FileNotFoundError at clip 0"):
         list(read_shard(index.directory, index.shards[0]))
+
+
+def write_tar(path: Path, members: dict[str, bytes], **attributes: object) -> Shard:
+    with tarfile.open(path / "000000.tar", "w") as tar:
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            for attribute, value in attributes.items():
+                setattr(entry, attribute, value)
+            tar.addfile(entry, io.BytesIO(data))
+    return Shard("000000.tar", (path / "000000.tar").stat().st_size, "", [[]])
+
+
+@pytest.mark.parametrize(
+    "meta", [b"{", b"[]", b"1", b'{"labels": 1}', b'{"labels": [1]}', b'{"labels": ' + b"[" * 100_000]
+)
+def test_a_clip_without_labels_is_marked(tmp_path: Path, meta: bytes) -> None:
+    shard = write_tar(tmp_path, {"x.flac": b"", "x.json": meta})
+    (sample,) = read_shard(tmp_path, shard)
+    assert sample.meta == {"labels": []}
+    assert sample.fault.startswith("expected JSON with labels, got ")
 
 
 @pytest.mark.parametrize(
     "members",
     [
-        {"x.flac": b""},
-        {"x.flac": b"", "x.json": b"{"},
-        {"x.flac": b"", "x.json": b"[]"},
         {"x.json": b'{"labels": []}'},
-        {"x.flac": b"", "x.json": b'{"labels": 1}'},
+        {"x.flac": b""},
+        {"../x.flac": b"", "../x.json": b"{}"},
+        {"/x.flac": b"", "/x.json": b"{}"},
+        {"a/x.flac": b"", "a/x.json": b"{}"},
+        {"x.flac": b"", "x.json": b" " * (1 << 20) + b"{}"},
+        {"x.flac": b"", "x.json": b"{}", "x.pickle": b""},
     ],
 )
-def test_a_clip_that_is_not_whole_is_refused(tmp_path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(tmp_path / "000000.tar", "w") as tar:
-        for name, data in members.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-    shard = Shard("000000.tar", (tmp_path / "000000.tar").stat().st_size, "", [[]])
+def test_other_members_than_clips_are_refused(tmp_path: Path, members: dict[str, bytes]) -> None:
+    shard = write_tar(tmp_path, members)
     with pytest.raises(InputError, match="expected a whole tar of clips, got a damaged shard"):
         list(read_shard(tmp_path, shard))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
+    shard = write_tar(tmp_path, {"x.flac": b"", "x.json": b"{}"}, type=kind, linkname="/etc/passwd")
+    with pytest.raises(InputError, match=r"a member is called 'x\.flac' or is no plain file"):
+        list(read_shard(tmp_path, shard))
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz"])
+def test_compressed_tars_are_refused(tmp_path: Path, mode: str) -> None:
+    with tarfile.open(tmp_path / "000000.tar", mode) as tar:  # type: ignore[call-overload]
+        tar.addfile(tarfile.TarInfo("x.flac"))
+    with pytest.raises(InputError, match="got a damaged shard"):
+        list(read_shard(tmp_path, Shard("000000.tar", (tmp_path / "000000.tar").stat().st_size, "", [[]])))
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:

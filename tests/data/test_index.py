@@ -95,3 +95,13 @@ def test_splits_with_different_labels_are_refused(write_clips: Callable[..., Pat
     (other / "val").rename(shards / "val")
     with pytest.raises(InputError, match="expected the same labels and sample rate in all splits, got different ones"):
         read_splits(shards)
+
+
+@pytest.mark.parametrize("position", [3, 10**9, 10**30])
+def test_labels_beyond_the_vocabulary_are_refused(write_clips: Callable[..., Path], position: int) -> None:
+    path = write_clips({"train": CLIPS}) / "train" / "index.json"
+    content = json.loads(path.read_text())
+    content["shards"][0]["targets"][0] = [position]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"'000000\.tar' has labels beyond the vocabulary"):
+        read_index(path.parent)

@@ -26,7 +26,7 @@ def test_labels_come_equally_often(write_clips: Callable[..., Path]) -> None:
 
 
 def test_levels_are_kept_and_peaks_are_safe(write_clips: Callable[..., Path]) -> None:
-    pool = EventPool(read_index(write_clips({"train": [["a"], ["b"]]}, seconds=0.5) / "train"))
+    pool = EventPool(read_index(write_clips({"train": [["a"], ["b"]]}, seconds=0.5, first=0) / "train"))
     # Clip 0 is silence: its event must not turn into noise or NaN. Clip 1 is constant, so its level can be read off.
     style = SceneStyle(16000, 2, 2, level_min_db=-6, level_max_db=-6)
     scene, events = mix_scene(pool, style, np.random.default_rng(0))

@@ -22,6 +22,9 @@ AudioFile = str | os.PathLike[str] | BinaryIO
 """A path, or an open binary file that can seek."""
 
 MAX_SAMPLE_RATE = 1_000_000
+# 12 hours at 48 kHz, 8 GB: a header may promise more than any memory holds, and a few bytes of FLAC decode to hours.
+MAX_SAMPLES = 1 << 31
+MAX_BLOCK = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def audio_info(file: AudioFile, *, name: str | None = None) -> AudioInfo:
         return AudioInfo(sound.samplerate, sound.channels, sound.frames)
 
 
-def read_audio(file: AudioFile, sample_rate: int, *, name: str | None = None) -> Tensor:
+def read_audio(file: AudioFile, sample_rate: int, *, name: str | None = None, max_samples: int = MAX_SAMPLES) -> Tensor:
     """Decode a file, average its channels, and resample to ``sample_rate``.
 
     Samples lie within ±1: a file that goes beyond (float formats and lossy ones may) is scaled down by its peak.
@@ -67,14 +70,24 @@ def read_audio(file: AudioFile, sample_rate: int, *, name: str | None = None) ->
         file: a path or an open binary file, in any format that libsndfile reads.
         sample_rate: rate of the returned waveform in Hz.
         name: what errors call it; the path by default.
+        max_samples: most samples, over all channels and after resampling; longer audio is not decoded.
 
     Shape:
         returns: (T,) float32.
 
     Raises:
-        InputError: if the file is absent, not audio, cut short, empty, or holds NaN or infinity.
+        InputError: if the file is absent, not audio, cut short, too long, empty, or holds NaN or infinity.
     """
-    waveform = torch.cat(list(read_blocks(file, sample_rate, name=name)))
+    name = name or _name(file)
+    with _open(file, name) as sound:
+        rate, frames, channels = sound.samplerate, sound.frames, sound.channels
+        if max(frames * channels, frames * sample_rate // rate) > max_samples:
+            raise InputError(
+                f"expected at most {max_samples} samples, got {frames} at {rate} Hz on {channels} channels "
+                f"in '{name}'; cut it into pieces",
+                cause="too long",
+            )
+        waveform = torch.cat(list(resample_blocks(_decode(sound, name, seconds=30.0), rate, sample_rate)))
     return waveform / waveform.abs().max().clamp(min=1.0)
 
 
@@ -102,27 +115,33 @@ def read_blocks(
 
 def _decode(sound: soundfile.SoundFile, name: str, seconds: float) -> Iterator[Tensor]:
     count = 0
+    size = min(math.ceil(seconds * sound.samplerate), MAX_BLOCK // sound.channels)
     while True:
         try:
-            samples = sound.read(math.ceil(seconds * sound.samplerate), dtype="float32", always_2d=True)
+            samples = sound.read(size, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise InputError(
                 f"expected audio that decodes to its end, got an error in '{name}' ({error}); "
-                "replace or leave out the file"
+                "replace or leave out the file",
+                cause="truncated",
             ) from error
         if len(samples) == 0:
             break
         if not np.isfinite(samples).all():
-            raise InputError(f"expected finite samples, got NaN or infinity in '{name}'; repair or leave out the file")
+            raise InputError(
+                f"expected finite samples, got NaN or infinity in '{name}'; repair or leave out the file",
+                cause="not finite",
+            )
         count += len(samples)
         yield torch.from_numpy(samples.mean(axis=1, dtype=np.float32))
     if count == 0:
-        raise InputError(f"expected at least one sample, got none in '{name}'; leave out the file")
+        raise InputError(f"expected at least one sample, got none in '{name}'; leave out the file", cause="empty")
     # The length an MP3 header announces is an estimate; elsewhere it is a promise.
     if count < sound.frames and sound.format != "MP3":
         raise InputError(
             f"expected {sound.frames} samples, got {count} in '{name}', which is cut short; "
-            "replace or leave out the file"
+            "replace or leave out the file",
+            cause="truncated",
         )
 
 

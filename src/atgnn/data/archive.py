@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import secrets
 import shutil
 import tarfile
@@ -13,13 +14,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from webdataset.tariterators import group_by_keys, tar_file_expander
+from webdataset.tariterators import group_by_keys
 
 from atgnn.data.index import Shard, SplitIndex, find_splits
 from atgnn.data.labels import Vocabulary
 from atgnn.errors import InputError
+
+MAX_MEMBER_BYTES = 1 << 28
+MAX_JSON_BYTES = 1 << 20
+MEMBER_NAME = re.compile(r"[A-Za-z0-9_-]{1,240}\.(flac|json)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,13 @@ class Sample:
         key: unique in the split; letters, digits, '-' and '_'.
         flac: its sound, encoded.
         meta: labels, duration, source and, if known, group and events.
+        fault: why it cannot be used, if so; then ``meta`` has no labels.
     """
 
     key: str
     flac: bytes
     meta: dict[str, Any]
+    fault: str = ""
 
 
 @contextmanager
@@ -122,7 +129,7 @@ def write_shard(path: Path, samples: Iterable[Sample], labels: list[str]) -> tup
 
 
 def read_shard(directory: Path, shard: Shard) -> Iterator[Sample]:
-    """Read the clips of one tar in order, as bytes and plain JSON.
+    """Read the clips of one tar in order, as bytes and plain JSON; nothing is unpacked to disk or decompressed.
 
     Args:
         directory: folder of the split.
@@ -137,19 +144,18 @@ def read_shard(directory: Path, shard: Shard) -> Iterator[Sample]:
         size = path.stat().st_size
         if size != shard.bytes:
             raise InputError(f"expected {shard.bytes} bytes, got {size} in shard '{path}'; copy or write it again")
-        # The open file goes to the reader rather than its name: WebDataset runs names that start with 'pipe:'.
         with path.open("rb") as stream:
-            for fields in group_by_keys(tar_file_expander([{"url": path.name, "stream": stream}])):
+            for fields in group_by_keys(_members(stream)):
                 count += 1
                 if count > shard.clips:
                     break
                 yield _sample(fields)
     except InputError:
         raise
-    except (OSError, EOFError, KeyError, TypeError, ValueError, AssertionError, tarfile.TarError) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, RecursionError, tarfile.TarError) as error:
         raise InputError(
             f"expected a whole tar of clips, got a damaged shard '{path}' "
-            f"({type(error).__name__} at clip {count}); copy or write it again"
+            f"({type(error).__name__} at clip {count}: {error}); copy or write it again"
         ) from error
     if count != shard.clips:
         got = "more" if count > shard.clips else count
@@ -171,7 +177,30 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(entry, io.BytesIO(data))
 
 
+def _members(stream: BinaryIO) -> Iterator[dict[str, Any]]:
+    # '|' reads front to back: no offset in a header can make it go round in circles.
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for entry in tar:
+            # A sparse file of a few bytes may unfold to any size.
+            if not entry.isreg() or entry.issparse() or not MEMBER_NAME.fullmatch(entry.name):
+                raise ValueError(f"a member is called {entry.name[:100]!r} or is no plain file")
+            if entry.size > (MAX_JSON_BYTES if entry.name.endswith(".json") else MAX_MEMBER_BYTES):
+                raise ValueError(f"member {entry.name!r} has {entry.size} bytes")
+            file = tar.extractfile(entry)
+            data = file.read() if file else b""
+            if len(data) < entry.size:
+                raise EOFError(f"member {entry.name!r} is cut short")
+            yield {"__url__": "", "fname": entry.name, "data": data}
+            tar.members.clear()  # type: ignore[attr-defined]
+
+
 def _sample(fields: dict[str, Any]) -> Sample:
-    meta = json.loads(fields["json"])
-    meta["labels"] = [str(label) for label in meta["labels"]]
-    return Sample(fields["__key__"], fields["flac"], meta)
+    key, flac, text = fields["__key__"], fields["flac"], fields["json"]
+    try:
+        meta = json.loads(text)
+        if not all(isinstance(label, str) for label in meta["labels"]):
+            raise ValueError("its labels are no names")
+        return Sample(key, flac, meta | {"labels": list(meta["labels"])})
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        fault = f"expected JSON with labels, got {type(error).__name__} in clip '{key}' ({error}); write it again"
+        return Sample(key, flac, {"labels": []}, fault)

@@ -48,6 +48,8 @@ def _shard_faults(split: SplitIndex, shard: Shard, split_of: dict[str, str]) -> 
     try:
         for sample, targets in zip(read_shard(split.directory, shard), shard.targets, strict=False):
             try:
+                if sample.fault:
+                    raise InputError(sample.fault)
                 info = audio_info(io.BytesIO(sample.flac), name=sample.key)
                 read_audio(io.BytesIO(sample.flac), split.sample_rate, name=sample.key)
                 if vocabulary.indices(sample.meta["labels"], sample.key) != targets:

@@ -40,6 +40,8 @@ class ShardDataModule(LightningDataModule):
         balance: draw training clips so that rare labels come as often as common ones.
         steps_per_epoch: training batches of an epoch on each device; by default one pass over the clips.
         seed: of the training order and crops.
+        max_bad_fraction: share of the clips of an epoch that may be unreadable, silent, mislabelled or in a damaged
+            shard. They are left out: the ``mask`` of a batch is False for them, in training too.
 
     Raises:
         InputError: if there are no shards, one is damaged, their labels differ, or they have another sample rate.
@@ -62,6 +64,7 @@ class ShardDataModule(LightningDataModule):
         balance: bool = False,
         steps_per_epoch: int | None = None,
         seed: int = 0,
+        max_bad_fraction: float = 0.01,
     ) -> None:
         super().__init__()
         for name, value in (("batch_size", batch_size), ("crop_seconds", crop_seconds), ("shuffle", shuffle)):
@@ -77,6 +80,8 @@ class ShardDataModule(LightningDataModule):
             )
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise InputError(f"expected steps_per_epoch of at least 1, got {steps_per_epoch}; leave it out")
+        if not 0 <= max_bad_fraction <= 1:
+            raise InputError(f"expected max_bad_fraction from 0 to 1, got {max_bad_fraction}; give a share of clips")
         self.shards = Path(shards)
         self.batch_size = batch_size
         self.crop_seconds = crop_seconds
@@ -90,6 +95,7 @@ class ShardDataModule(LightningDataModule):
         self.balance = balance
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
+        self.max_bad_fraction = max_bad_fraction
         self._check()
 
     @property
@@ -117,7 +123,7 @@ class ShardDataModule(LightningDataModule):
             world_size=world_size,
         )
         stream = ShardStream(splits, plan, crop_seconds=self.crop_seconds, shuffle=self.shuffle, seed=self.seed)
-        return ShardLoader(stream, self.workers)
+        return ShardLoader(stream, self.workers, self.max_bad_fraction)
 
     def val_dataloader(self) -> ShardLoader | list[ShardLoader]:
         """Validation clips, each once; no loader where ``val`` is none."""
@@ -161,7 +167,8 @@ class ShardDataModule(LightningDataModule):
         plan = EvaluationPlan(splits, self.batch_size, rank=rank, world_size=world_size)
         whole = self.protocol == "windows"
         seconds = self.max_clip_seconds if whole else self.crop_seconds
-        return ShardLoader(ShardStream(splits, plan, crop_seconds=seconds, tight=whole), self.workers)
+        stream = ShardStream(splits, plan, crop_seconds=seconds, tight=whole)
+        return ShardLoader(stream, self.workers, self.max_bad_fraction)
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

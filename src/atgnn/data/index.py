@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from atgnn.audio.files import MAX_SAMPLE_RATE
 from atgnn.data.labels import Vocabulary
 from atgnn.errors import InputError
 
 VERSION = 1
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 28
 # Names are joined to the split's folder and opened: nothing else than a plain tar next to the index may come out.
 SHARD_NAME = re.compile(r"[0-9]{6}\.tar")
 
@@ -146,19 +147,22 @@ def read_index(directory: Path) -> SplitIndex:
         version = content["version"]
         if version != VERSION:
             raise InputError(f"expected shards of version {VERSION}, got {version} in '{path}'; write the shards again")
+        labels = Vocabulary([_text(label) for label in content["labels"]]).labels
         index = SplitIndex(
             directory=directory,
             sample_rate=_whole(content["sample_rate"]),
-            labels=Vocabulary([_text(label) for label in content["labels"]]).labels,
-            shards=[_shard(shard) for shard in content["shards"]],
+            labels=labels,
+            shards=[_shard(shard, len(labels)) for shard in content["shards"]],
             seconds=float(content["seconds"]),
             recipe=dict(content["recipe"]),
         )
+        if not 1 <= index.sample_rate <= MAX_SAMPLE_RATE:
+            raise ValueError(f"no sound has {index.sample_rate} Hz")
         if index.clips != content["clips"] or list(content["label_counts"].values()) != index.label_counts:
             raise ValueError("its clips do not add up")
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(
             f"expected a whole index, got one that is damaged in '{path}' ({error}); write the shards again"
         ) from error
@@ -202,13 +206,16 @@ def read_splits(directory: Path, names: Sequence[str] | None = None) -> list[Spl
     return splits
 
 
-def _shard(content: dict[str, Any]) -> Shard:
+def _shard(content: dict[str, Any], labels: int) -> Shard:
     shard = Shard(
         name=_text(content["name"]),
         bytes=_whole(content["bytes"]),
         sha256=_text(content["sha256"]),
-        targets=[[_whole(i) for i in labels] for labels in content["targets"]],
+        targets=[[_whole(i) for i in positions] for positions in content["targets"]],
     )
+    # A position of any size would count as many labels.
+    if any(i >= labels for positions in shard.targets for i in positions):
+        raise ValueError(f"'{shard.name}' has labels beyond the vocabulary")
     if not SHARD_NAME.fullmatch(shard.name) or shard.clips != content["clips"]:
         raise ValueError(f"no shard can be called '{shard.name}' with {content['clips']} clips")
     return shard

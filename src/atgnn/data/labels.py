@@ -50,7 +50,8 @@ class Vocabulary:
         except KeyError as error:
             raise InputError(
                 f"expected one of the {len(self)} labels of the vocabulary, got '{error.args[0]}' in clip '{name}'; "
-                "correct the name or add it to the vocabulary"
+                "correct the name or add it to the vocabulary",
+                cause="labels",
             ) from None
 
     def encode(self, labels: Iterable[str], name: str) -> Tensor:

@@ -22,6 +22,8 @@ class Plan(Protocol):
     """What a stream follows."""
 
     batch_size: int
+    settings: list[int]
+    """All that the draws of all ranks depend on, beside the clips and the epoch."""
 
     def __len__(self) -> int:
         """Batches of an epoch, the same on every rank."""
@@ -62,6 +64,7 @@ class TrainingPlan:
         self._steps = steps or max(1, int(self._sizes.sum()) // (batch_size * world_size))
         self._weights = balanced_weights(splits) if balance else None
         self._seed, self._rank, self._world_size = seed, rank, world_size
+        self.settings = [batch_size, self._steps, balance, seed, world_size]
 
     def __len__(self) -> int:
         """Batches of an epoch, the same on every rank."""
@@ -106,6 +109,7 @@ class EvaluationPlan:
         self._clips = sum(split.clips for split in splits)
         self._own = math.ceil(self._clips / world_size)
         self._rank = rank
+        self.settings = [batch_size, world_size]
 
     def __len__(self) -> int:
         """Batches of an epoch, the same on every rank."""
