@@ -15,7 +15,7 @@ empty  :=
 space  := $(empty) $(empty)
 others  = [$(subst $(space),$(comma),$(filter-out $(1),$(FOLDS)))]
 
-.PHONY: setup demo results folds test test-fast lint clean
+.PHONY: setup demo results folds test test-fast lint docs figures clean
 
 setup: $(VENV)/.done
 
@@ -77,6 +77,14 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site, in site/; a broken link or an undocumented name is an error.
+docs: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
+
+figures: setup
+	$(BIN)/python docs/figures.py
 
 clean:
 	rm -rf data/shards runs build dist

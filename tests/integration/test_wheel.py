@@ -49,7 +49,8 @@ def test_wheel_tags_a_recording(built, tmp_path):
 @pytest.mark.slow
 def test_sdist_holds_the_source(built):
     (archive,) = built.glob("*.tar.gz")
-    names = {name.partition("/")[2] for name in tarfile.open(archive).getnames()}
+    with tarfile.open(archive) as files:
+        names = {name.partition("/")[2] for name in files.getnames()}
     source = {str(path.relative_to(ROOT)) for path in (ROOT / "src" / "atgnn").rglob("*.py")}
     assert {"README.md", "LICENSE", "src/atgnn/pretrained/mini.safetensors", *source} <= names
 
