@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from atgnn import ATGNN
-from atgnn.checkpoint import BUNDLED, load_checkpoint, load_model, pack
+from atgnn.baselines.cnn import CNN
+from atgnn.checkpoint import BUNDLED, load_checkpoint, load_model, load_tagger, pack, save_model
 from atgnn.errors import InputError
 
 
@@ -93,3 +94,23 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path):
     torch.save({"state_dict": {}, "hyper_parameters": _Evil(), "atgnn": {}}, tmp_path / "evil.ckpt")
     with pytest.raises(InputError, match="which is not one"):
         load_model(tmp_path / "evil.ckpt")
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_a_baseline_is_loaded_as_what_it_is(tmp_path, suffix):
+    model = CNN(["Dog", "Rain"], "vgg", n_mels=32, clip_seconds=0.5).eval()
+    save_model(model, tmp_path / f"cnn{suffix}")
+    again = load_tagger(tmp_path / f"cnn{suffix}")
+    assert isinstance(again, CNN)
+    waveform = torch.randn(1, 8000)
+    torch.testing.assert_close(again(waveform), model(waveform), rtol=0, atol=0)
+    with pytest.raises(InputError, match=r"expected an ATGNN checkpoint, got .* of CNN; only"):
+        load_model(tmp_path / f"cnn{suffix}")
+
+
+@pytest.mark.parametrize("class_path", ["pickle.loads", "atgnn.tagging.TaggingModule", 3])
+def test_a_file_cannot_choose_what_is_run(tmp_path, class_path):
+    about = {"state_dict": {}, "hyper_parameters": {}, "atgnn": {"class_path": class_path}}
+    torch.save(about, tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match=r"expected a model of this package in .*other\.ckpt, got one of class"):
+        load_tagger(tmp_path / "other.ckpt")

@@ -207,6 +207,7 @@ def test_a_checkpoint_says_what_it_was_trained_on(trainer: Callable[..., L.Train
         "clip_seconds": SAMPLES / 16000,
         "protocol": "windows",
         "sample_rate": 16000,
+        "class_path": f"{type(model).__module__}.{type(model).__qualname__}",
         "manifest_hash": "abc",
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": train.global_step,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import lightning as L
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from atgnn.errors import InputError
 from atgnn.module import ATGNN
+from atgnn.tagging import TaggingModule, class_path_of
 
 #: The bundled network, trained on data/mini.
 BUNDLED = Path(__file__).parent / "pretrained" / "mini.safetensors"
@@ -29,19 +32,52 @@ def load_model(path: str | Path | None = None) -> ATGNN:
     Raises:
         InputError: if the file is absent, damaged, or not of an ATGNN.
     """
+    model = load_tagger(path)
+    if not isinstance(model, ATGNN):
+        raise InputError(
+            f"expected an ATGNN checkpoint, got {path}, of {type(model).__name__}; only `atgnn tag` and "
+            "training take others"
+        )
+    return model
+
+
+def load_tagger(path: str | Path | None = None) -> TaggingModule:
+    """Load a trained model of any class of this package, a baseline too, in eval mode, on the CPU.
+
+    Args:
+        path: as in :func:`load_model`.
+
+    Raises:
+        InputError: if the file is absent, damaged, or not of a model of this package.
+    """
     path = Path(path) if path is not None else BUNDLED
     if path.suffix == ".safetensors":
-        settings, state = _read_safetensors(path)
+        class_path, settings, state = _read_safetensors(path)
     else:
         checkpoint = load_checkpoint(path)
+        class_path = checkpoint["atgnn"].get("class_path", class_path_of(ATGNN))
         settings, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
+    cls = _find_class(class_path, path)
     try:
-        model = ATGNN(**{name: value for name, value in settings.items() if not name.startswith("_")})
+        model = cls(**{name: value for name, value in settings.items() if not name.startswith("_")})
         model.load_state_dict(state)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (ImportError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"expected an ATGNN checkpoint, got {path}, which does not fit one: {reason}") from error
+        raise InputError(
+            f"expected an {cls.__name__} checkpoint, got {path}, which does not fit one: {reason}"
+        ) from error
     return model.eval()
+
+
+def _find_class(class_path: object, path: Path) -> Callable[..., TaggingModule]:
+    """The class that a checkpoint names, if it is one of this package: a file must not choose what else is run."""
+    cls = locate(class_path) if isinstance(class_path, str) and class_path.startswith("atgnn.") else None
+    if not (isinstance(cls, type) and issubclass(cls, TaggingModule) and cls is not TaggingModule):
+        raise InputError(
+            f"expected a model of this package in {path}, got one of class {class_path!r}; "
+            "load it in Python by load_from_checkpoint of its class"
+        )
+    return cls
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -61,13 +97,14 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_safetensors(path: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(f"expected a checkpoint at {path}, got no such file; `atgnn weights pack` writes one")
     try:
         with safe_open(path, framework="pt") as file:
-            settings = json.loads((file.metadata() or {})["atgnn"])
-            return settings, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+            class_path, settings = metadata.get("class_path", class_path_of(ATGNN)), json.loads(metadata["atgnn"])
+            return class_path, settings, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(_not_ours(path)) from error
 
@@ -86,17 +123,18 @@ def pack(checkpoint: Path, out: Path) -> None:
         checkpoint: a checkpoint of `atgnn fit`.
         out: safetensors file to write.
     """
-    save_model(load_model(checkpoint), out)
+    save_model(load_tagger(checkpoint), out)
 
 
-def save_model(model: ATGNN, path: Path) -> None:
+def save_model(model: TaggingModule, path: Path) -> None:
     """Write a model without its optimiser: as safetensors with the settings in their header, or as a .ckpt."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     if path.suffix == ".safetensors":
         settings = {name: value for name, value in model.hparams.items() if not name.startswith("_")}
         state = {key: value.contiguous() for key, value in model.state_dict().items()}
-        save_file(state, temporary, metadata={"atgnn": json.dumps(settings), "format": "pt"})
+        about = {"atgnn": json.dumps(settings), "class_path": class_path_of(type(model)), "format": "pt"}
+        save_file(state, temporary, metadata=about)
     else:
         checkpoint = {
             "pytorch-lightning_version": L.__version__,

@@ -215,6 +215,7 @@ class TaggingModule(L.LightningModule):
         """Keep what the weights were trained on: labels, data and crop."""
         data = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
         checkpoint["atgnn"] = {
+            "class_path": class_path_of(type(self)),
             "labels": self.labels,
             "clip_seconds": self.clip_seconds,
             "protocol": self.protocol,
@@ -242,3 +243,8 @@ class TaggingModule(L.LightningModule):
         for name, value in self.metrics.compute().items():
             self.log(f"{stage}/{name}", value, prog_bar=name == "mAP")
         self.metrics.reset()
+
+
+def class_path_of(cls: type) -> str:
+    """Where a class is imported from."""
+    return f"{cls.__module__}.{cls.__qualname__}"

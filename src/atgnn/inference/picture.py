@@ -12,11 +12,10 @@ from torch import Tensor
 from atgnn.audio.files import read_audio
 from atgnn.inference.files import hear_sound
 from atgnn.inference.timeline import moments
-from atgnn.module import ATGNN
 from atgnn.tagging import TaggingModule
 
 
-def draw_tags(model: ATGNN, path: str | Path, out: Path, seconds: float = 20.0, top: int = 6) -> None:
+def draw_tags(model: TaggingModule, path: str | Path, out: Path, seconds: float = 20.0, top: int = 6) -> None:
     """Draw the start of a recording and write it as PNG, SVG or PDF, by the ending of ``out``.
 
     Args:

@@ -12,12 +12,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from atgnn.audio.files import AudioFile, audio_info, read_blocks
-from atgnn.checkpoint import load_model
+from atgnn.checkpoint import load_tagger
 from atgnn.errors import InputError
 from atgnn.inference.files import hear
 from atgnn.inference.formats import Format, Found, write_tags
 from atgnn.inference.sources import find_recordings
 from atgnn.inference.timeline import timeline as find_timeline
+from atgnn.module import ATGNN
 
 
 def tag(
@@ -59,7 +60,7 @@ def tag(
         raise InputError(f"expected --top of at least 1 and --threshold in 0 … 1, got {top} and {threshold}")
     if format == "parquet" and out is None and sys.stdout.isatty():
         raise InputError("expected --out FILE for Parquet, which is binary, got none; name a file")
-    model = load_model(checkpoint)
+    model = load_tagger(checkpoint)
     err = Console(stderr=True)
     if checkpoint is None:
         err.print(
@@ -68,7 +69,8 @@ def tag(
             style="dim",
             highlight=False,
         )
-    model.tagger.network = model.network.fuse()
+    if isinstance(model, ATGNN):
+        model.tagger.network = model.network.fuse()
     model.to(device)
     found: Found = {}
     failed: list[str] = []
