@@ -25,4 +25,4 @@ if ! "$VENV/bin/python" -c 'import torch_cluster' 2>/dev/null; then
 fi
 
 echo "[3/3] atgnn"
-$PIP install -c constraints.txt -e '.[dev,wandb]'
+$PIP install -c constraints.txt -e '.[dev,wandb,parquet,export,serve,tensorboard,baselines]'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -144,3 +146,24 @@ def save_model(model: TaggingModule, path: Path) -> None:
         model.on_save_checkpoint(checkpoint)
         torch.save(checkpoint, temporary)
     temporary.replace(path)
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that take their name once they are whole, so that a kill while writing leaves the one before.
+
+    Lightning writes into the folder for temporary files first, which on most clusters is another disk: from there
+    a checkpoint is copied, not moved.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write beside ``path``, make sure that it is on disk, and rename."""
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(f"{path}.tmp")
+        with unfinished.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)

@@ -39,9 +39,13 @@ TASKS = {
     "shards check": Task("atgnn.data.check.check_shards", "verify shards: hashes, counts, and that every clip decodes"),
     "shards stats": Task("atgnn.data.stats.shard_stats", "measure mean and std of a split's log-mels for a recipe"),
     "tag": Task("atgnn.inference.report.tag", "say which sounds are in recordings", files=("files",)),
+    "explain": Task("atgnn.inference.explain_page.explain", "show why a label is heard, as a page or a picture"),
+    "serve": Task("atgnn.inference.serve.serve", "open a local web page that tags and explains recordings"),
+    "export": Task("atgnn.inference.export.export", "write a model as one graph, for ONNX Runtime or torch.export"),
     "score": Task(
         "atgnn.figures.score", "print average precisions, beside chance and a second model", files=("scores", "against")
     ),
+    "report": Task("atgnn.run_report.report", "write a page about a run: curves, labels, confusions"),
     "probe": Task("atgnn.baselines.probe.probe", "fit a linear probe on mean log-mels, a floor to compare with"),
     "table": Task("atgnn.pages.write_results", "write results of `atgnn score` into a page", files=("results",)),
     "weights import": Task("atgnn.transfer.import_weights", "make a checkpoint of published or ImageNet weights"),
@@ -182,6 +186,8 @@ def _parameter_help(function: Callable[..., object], name: str) -> str:
 
 def _underscored(arg: str) -> str:
     """Write --max-missing as --max_missing, which jsonargparse knows."""
+    if arg == "-o":
+        return "--out"
     if not arg.startswith("--"):
         return arg
     name, equals, value = arg.partition("=")

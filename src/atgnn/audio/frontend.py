@@ -62,7 +62,8 @@ class LogMel(nn.Module):
 
     def num_frames(self, num_samples: int) -> int:
         """Frames L of a waveform of ``num_samples``."""
-        return max(1, -(-num_samples // self.hop_length))
+        # Not -(-n // hop): ONNX rounds a division of integers toward zero.
+        return max(1, (num_samples + self.hop_length - 1) // self.hop_length)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Make log-mels (B, 1, F, L), not yet normalised: masks belong before :meth:`normalize`."""

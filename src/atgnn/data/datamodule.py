@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 
@@ -96,6 +96,8 @@ class ShardDataModule(LightningDataModule):
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
         self.max_bad_fraction = max_bad_fraction
+        self._train_loader: ShardLoader | None = None
+        self._resume: dict[str, Any] = {}
         self._check()
 
     @property
@@ -123,7 +125,23 @@ class ShardDataModule(LightningDataModule):
             world_size=world_size,
         )
         stream = ShardStream(splits, plan, crop_seconds=self.crop_seconds, shuffle=self.shuffle, seed=self.seed)
-        return ShardLoader(stream, self.workers, self.max_bad_fraction)
+        self._train_loader = ShardLoader(stream, self.workers, self.max_bad_fraction)
+        if self._resume:
+            self._train_loader.load_state_dict(self._resume)
+            self._resume = {}
+        return self._train_loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position in the training epoch, for a checkpoint."""
+        return self._train_loader.state_dict() if self._train_loader else self._resume
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begin training where a checkpoint was written.
+
+        Lightning gives the states of loaders to the loaders only where nobody asks for the number of batches before,
+        as a schedule of learning rates does.
+        """
+        self._resume = dict(state_dict)
 
     def val_dataloader(self) -> ShardLoader | list[ShardLoader]:
         """Validation clips, each once; no loader where ``val`` is none."""

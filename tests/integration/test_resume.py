@@ -1,0 +1,121 @@
+"""A run that is killed and resumed sees the clips, and ends with the weights, of one that is not.
+
+``ATGNN_KILLS=20 pytest tests/integration/test_resume.py -s`` kills at so many random moments.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from atgnn.audio.files import encode_flac
+from atgnn.data.archive import Sample, write_split
+
+SCRIPT = Path(__file__).with_name("train_once.py")
+KILLS = int(os.environ.get("ATGNN_KILLS", "3"))
+BATCHES = 33  # 23 clips in pairs, three epochs
+
+pytestmark = pytest.mark.slow
+
+
+def start(shards: Path, folder: Path, workers: int, *resume: str) -> subprocess.Popen[bytes]:
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, str(SCRIPT), str(shards), str(folder), str(workers), *resume]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said.decode()
+    assert "not resumable" not in said.decode()
+
+
+def lines(folder: Path) -> list[str]:
+    path = folder / "keys.txt"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root, generator = tmp_path_factory.mktemp("shards"), torch.Generator().manual_seed(0)
+    for split, clips in (("train", 23), ("val", 3)):
+        samples = [
+            Sample(
+                f"{split}-{n}",
+                encode_flac(0.3 * torch.randn(3200, generator=generator), 16000),
+                {"labels": ["abc"[n % 3]], "duration": 0.2, "source": ""},
+            )
+            for n in range(clips)
+        ]
+        write_split(root / split, samples, sample_rate=16000, labels=list("abc"), clips_per_shard=5, recipe={})
+    return root
+
+
+@pytest.fixture(scope="module")
+def unbroken(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    folders = {}
+    for workers in (0, 2):
+        folders[workers] = tmp_path_factory.mktemp("unbroken") / str(workers)
+        finish(start(shards, folders[workers], workers))
+        assert len(lines(folders[workers])) == BATCHES
+    return folders
+
+
+def check_equal(folder: Path, whole: Path, killed: list[str]) -> None:
+    expected, seen = lines(whole), lines(folder)[len(killed) :]
+    assert killed == expected[: len(killed)]
+    assert seen == expected[BATCHES - len(seen) :]
+    assert BATCHES - len(seen) <= len(killed)  # nothing is left out
+    final, again = (torch.load(path / "final.pt", weights_only=True) for path in (whole, folder))
+    assert all(torch.equal(final[name], again[name]) for name in final)
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_killed_run_ends_like_an_unbroken_one(
+    shards: Path, unbroken: dict[int, Path], tmp_path: Path, number: int
+) -> None:
+    rng = random.Random(number)
+    workers, moment = rng.choice((0, 2)), rng.randint(0, BATCHES - 1)
+    process = start(shards, tmp_path / "run", workers)
+    while len(lines(tmp_path / "run")) < moment and process.poll() is None:
+        time.sleep(0.002)
+    time.sleep(rng.uniform(0, 0.3 if moment else 6))  # within a step, a checkpoint, a validation or the start
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    killed = lines(tmp_path / "run")
+    last = tmp_path / "run" / "last.ckpt"
+    finish(start(shards, tmp_path / "run", workers, *([str(last)] if last.exists() else [])))
+    check_equal(tmp_path / "run", unbroken[workers], killed)
+
+
+def test_sigterm_saves_before_it_exits(shards: Path, unbroken: dict[int, Path], tmp_path: Path) -> None:
+    process = start(shards, tmp_path / "run", 2)
+    while len(lines(tmp_path / "run")) < 16 and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    killed = lines(tmp_path / "run")
+    last = tmp_path / "run" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == len(killed) < BATCHES
+    finish(start(shards, tmp_path / "run", 2, str(last)))
+    check_equal(tmp_path / "run", unbroken[2], killed)
+
+
+def test_other_workers_midway_are_refused(shards: Path, tmp_path: Path) -> None:
+    process = start(shards, tmp_path / "run", 0)
+    while len(lines(tmp_path / "run")) < 16 and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    again = start(shards, tmp_path / "run", 2, str(tmp_path / "run" / "last.ckpt"))
+    _, said = again.communicate(timeout=60)
+    assert b"resume with the same shards, batch size, seed, ranks and workers" in said

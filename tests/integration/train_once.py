@@ -1,0 +1,46 @@
+"""A short training run for tests that kill it: python train_once.py SHARDS FOLDER WORKERS [CKPT_PATH]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from atgnn import ATGNN, ShardDataModule
+from atgnn.checkpoint import WholeCheckpointIO
+
+
+class KeyLog(L.Callback):
+    """Append the keys of every batch that has been trained on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        with self.path.open("a") as file:
+            file.write(f"{trainer.current_epoch} {trainer.global_step} {' '.join(batch['key'])}\n")
+
+
+def main(shards: str, folder: Path, workers: int, ckpt_path: str | None) -> None:
+    torch.set_num_threads(1)
+    L.seed_everything(0, verbose=False)
+    data = ShardDataModule(shards, batch_size=2, crop_seconds=0.2, workers=workers, shuffle=7, balance=True, test=None)
+    model = ATGNN(data.labels, variant="pyramid-nano", n_mels=32, clip_seconds=0.2, k=3, drop_path=0.3, warmup_steps=3)
+    last = ModelCheckpoint(folder, filename="last", every_n_train_steps=3, save_on_exception=True,
+                           enable_version_counter=False)  # fmt: skip
+    trainer = L.Trainer(
+        accelerator="cpu", devices=1, max_epochs=3, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[KeyLog(folder / "keys.txt"), last], plugins=[WholeCheckpointIO()], deterministic=True,
+    )  # fmt: skip
+    trainer.fit(model, data, ckpt_path=ckpt_path)
+    torch.save(model.state_dict(), folder / "final.pt")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else None)
