@@ -206,17 +206,17 @@ class _Normalized(nn.Module):
 
 def computation(variant: str, classes: int) -> dict[str, dict[str, int]]:
     """Parameters that learn, and multiply-adds for one clip."""
-    with torch.device("meta"):
-        networks = {
-            "atgnn": ATGNNNetwork(classes, variant),
-            "atgnn without labels": ATGNNNetwork(classes, variant, plg=False, llg=False),
-            "AST-base": ASTNetwork(classes),
-            "EfficientNet-B2": CNNNetwork(classes),
-        }
+    networks = {
+        "atgnn": ATGNNNetwork(classes, variant),
+        "atgnn without labels": ATGNNNetwork(classes, variant, plg=False, llg=False),
+        "AST-base": ASTNetwork(classes),
+        "EfficientNet-B2": CNNNetwork(classes),
+    }
+    log_mel = torch.randn(1, 1, MELS, FRAMES)
     return {
         name: {
             "parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
-            "multiply_adds": multiply_adds(network, (1, 1, MELS, FRAMES)),
+            "multiply_adds": multiply_adds(network, log_mel),
         }
         for name, network in networks.items()
     }
@@ -232,23 +232,21 @@ def growth(network: nn.Module, device: str, long: float, fast: bool) -> dict[str
         calls["length of clip (s)"][seconds] = partial(_tag, network, log_mel, False)
     base = {"N": 512 if fast else 8192, "C": 80, "K": 9}
     for name, sizes in {"K": (3, 9, 18, 36, 72), "N": (512, 2048, 8192, 32768), "C": (16, 64, 256, 1024)}.items():
-        for size in sizes[:2] if fast else sizes:
+        for size in sizes[:3] if fast else sizes:
             one = base | {name: size}
             x = F.normalize(torch.randn(one["N"], one["C"], device=device), dim=1)
             calls[name][size] = partial(knn, x, x[:512], one["K"])
     grown: dict[str, dict[str, Any]] = {}
     with torch.inference_mode():
         for name, own in calls.items():
-            taken = [
-                float(np.median(times({"": call}, _rounds(size), torch.get_num_threads())[""]))
-                for size, call in own.items()
-            ]
+            taken = [_median(call, size > 60 and name.startswith("length")) for size, call in own.items()]
             grown[name] = {"sizes": [*own], "seconds": taken, "exponent": exponent([*own], taken)}
     return grown
 
 
-def _rounds(size: float) -> int:
-    return 1 if size == 300.0 or size == 600.0 else 5
+def _median(call: Call, once: bool) -> float:
+    rounds, warm = (1, False) if once else (3, True)
+    return float(np.median(times({"": call}, rounds, torch.get_num_threads(), warm)[""]))
 
 
 def _ratios(found: dict[str, np.ndarray], memory: dict[str, int]) -> dict[str, dict[str, float]]:

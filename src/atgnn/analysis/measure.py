@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from timeit import Timer
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from atgnn.audio.frontend import LogMel
@@ -35,8 +34,8 @@ PARTS: dict[str, tuple[tuple[type, str], ...]] = {
 }
 
 
-def times(calls: Mapping[str, Call], rounds: int, threads: int) -> dict[str, np.ndarray]:
-    """Seconds of every call in every round, after one to warm up; calls take turns, so that all see the same machine.
+def times(calls: Mapping[str, Call], rounds: int, threads: int, warm: bool = True) -> dict[str, np.ndarray]:
+    """Seconds of every call in every round; calls take turns, so that all see the same machine.
 
     Waits for the device before and after each call.
 
@@ -44,14 +43,18 @@ def times(calls: Mapping[str, Call], rounds: int, threads: int) -> dict[str, np.
         calls: what to time, by name.
         rounds: R.
         threads: of PyTorch on the CPU.
+        warm: one round before, that does not count.
 
     Shape:
         returns: (R,) for each name.
     """
-    timers = {name: Timer("call()", globals={"call": call}, num_threads=threads) for name, call in calls.items()}
-    for timer in timers.values():
+    torch.set_num_threads(threads)
+    timers = {
+        name: Timer("call(); wait()", "wait()", globals={"call": call, "wait": _wait}) for name, call in calls.items()
+    }
+    for timer in timers.values() if warm else ():
         timer.timeit(1)
-    taken = [{name: timer.timeit(1).mean for name, timer in timers.items()} for _ in range(rounds)]
+    taken = [{name: timer.timeit(1) for name, timer in timers.items()} for _ in range(rounds)]
     return {name: np.array([one[name] for one in taken]) for name in calls}
 
 
@@ -111,11 +114,16 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def multiply_adds(network: nn.Module, log_mel: tuple[int, ...]) -> int:
-    """Multiplications with additions of one pass over a log-mel of this shape, search included; nothing is computed."""
-    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.to("meta").eval()(torch.empty(log_mel))
-    return counter.get_total_flops() // 2
+def multiply_adds(network: nn.Module, log_mel: Tensor) -> int:
+    """Multiplications with additions of one pass over a log-mel (B, 1, F, L), those of the search included."""
+    products = {torch.ops.mkldnn._linear_pointwise: _product_flops}
+    with FlopCounterMode(display=False, custom_mapping=products) as counter, torch.no_grad():
+        network.eval()(log_mel)
+    return int(counter.get_total_flops()) // 2
+
+
+def _product_flops(x: tuple[int, int], weight: tuple[int, int], *_: Any, **__: Any) -> int:
+    return 2 * x[0] * x[1] * weight[0]
 
 
 def peak_memory(build: Callable[..., Call], *args: Any) -> int:
@@ -137,10 +145,16 @@ def _peak(threads: int, build: Callable[..., Call], *args: Any) -> int:
         before = torch.cuda.memory_allocated()
         call()
         return torch.cuda.max_memory_allocated() - before
-    unit = 1 if sys.platform == "darwin" else 1024
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of what came before
+    before = _resident("VmRSS")
     call()
-    return unit * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return _resident("VmHWM") - before
+
+
+def _resident(which: str) -> int:
+    """Bytes in memory now (VmRSS) or at the peak (VmHWM), as Linux counts them."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
+    return 1024 * int(line.split()[1])
 
 
 def exponent(sizes: list[float], seconds: list[float]) -> float:
