@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import math
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from atgnn.audio.files import read_audio
 from atgnn.audio.frontend import LogMel
 from atgnn.data.archive import read_shard
 from atgnn.data.index import Shard, SplitIndex, read_splits
@@ -92,6 +90,6 @@ def _sums(shard: Shard, split: SplitIndex, n_mels: int, crop: int) -> tuple[int,
 
 def _pieces(split: SplitIndex, shard: Shard, crop: int, win_length: int) -> Iterator[Tensor]:
     for sample in read_shard(split.directory, shard):
-        first, *others = read_audio(io.BytesIO(sample.flac), split.sample_rate, name=sample.key).split(crop)
+        first, *others = sample.waveform(split.sample_rate).split(crop)
         yield first
         yield from (piece for piece in others if len(piece) >= win_length)
