@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,16 +42,32 @@ def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.slow
-def test_a_cluster_writes_the_same_bytes(write_manifest: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
+    write_manifest: Callable[..., Path], tmp_path: Path, figure: Callable[..., None]
+) -> None:
     distributed = pytest.importorskip("distributed")
-    manifest = write_manifest([{"file": f"{n}.wav", "labels": "ab"[n % 2], "split": "train"} for n in range(8)])
-    write_shards(manifest, tmp_path / "here", clips_per_shard=2)
+    shards = 60
+    manifest = write_manifest([{"file": f"{n}.wav", "labels": "ab"[n % 2], "split": "train"} for n in range(shards)])
+    write_shards(manifest, tmp_path / "here", clips_per_shard=1)
+    notes = tmp_path / "there.part" / "train"
+    killed: list[int] = []
+
+    def kill_one(pid: int) -> None:
+        while len(list(notes.glob("*.json"))) < 5:
+            time.sleep(0.001)
+        os.kill(pid, signal.SIGKILL)
+        killed.append(len(list(notes.glob("*.json"))))
+
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        victim = threading.Thread(target=kill_one, args=(cluster.workers[1].pid,), daemon=True)
+        victim.start()
         engine = cluster.scheduler_address.replace("tcp://", "dask://")
-        write_shards(manifest, tmp_path / "there", clips_per_shard=2, engine=engine)
-    here, there = ([p.read_bytes() for p in sorted((tmp_path / n).rglob("*.*"))] for n in ("here", "there"))
-    assert len(here) == 5
+        write_shards(manifest, tmp_path / "there", clips_per_shard=1, engine=engine)
+    assert 5 <= killed[0] < shards
+    here, there = ({p.name: p.read_bytes() for p in (tmp_path / n).rglob("*.*")} for n in ("here", "there"))
+    assert len(here) == shards + 1
     assert here == there
+    figure("dask", f"the same bytes, a worker killed after {killed[0]} of {shards} shards")
 
 
 @pytest.mark.slow

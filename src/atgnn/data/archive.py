@@ -138,13 +138,16 @@ def write_shard(path: Path, samples: Iterable[Sample], labels: list[str]) -> tup
     """
     vocabulary, targets, seconds = Vocabulary(labels), [], 0.0
     unfinished = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
-    with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for sample in samples:
-            _add(tar, f"{sample.key}.flac", sample.flac)
-            _add(tar, f"{sample.key}.json", json.dumps(sample.meta, ensure_ascii=False).encode())
-            targets.append(vocabulary.indices(sample.meta["labels"], sample.key))
-            seconds += sample.meta["duration"]
-    unfinished.replace(path)
+    try:
+        with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for sample in samples:
+                _add(tar, f"{sample.key}.flac", sample.flac)
+                _add(tar, f"{sample.key}.json", json.dumps(sample.meta, ensure_ascii=False).encode())
+                targets.append(vocabulary.indices(sample.meta["labels"], sample.key))
+                seconds += sample.meta["duration"]
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return Shard(path.name, path.stat().st_size, file_digest(path), targets), seconds
 
 

@@ -197,7 +197,7 @@ class ShardStream(IterableDataset[tuple[Batch, list[Fault]]]):
                 cause="labels",
             )
         clip = sample.waveform(self.sample_rate)
-        if not clip.any():
+        if not clip[:1000].any() and not clip.any():  # nearly always its beginning tells
             raise InputError(f"expected sound, got silence in clip '{sample.key}'; leave it out", cause="silent")
         return clip
 
