@@ -20,7 +20,7 @@ from atgnn.data.plan import EvaluationPlan, Plan, TrainingPlan, balanced_weights
 from atgnn.data.stream import ShardLoader, ShardStream
 
 CLIPS = 37
-RANKS, WORKERS, SHARDS, BATCHES = (1, 2, 3, 4), (0, 1, 2, 3), tuple(range(1, 18)), (1, 3, 8, 40)
+RANKS, WORKERS, SHARDS, BATCHES = (1, 2, 3, 4), (0, 1, 2, 3), tuple(range(1, 18)), (3, 8)
 FLAC = encode_flac(torch.full((16,), 0.5), 16000)
 
 
@@ -74,7 +74,7 @@ def test_every_clip_is_seen_exactly_once(
     shards: dict[int, list[SplitIndex]], monkeypatch: pytest.MonkeyPatch, figure: Callable[..., None]
 ) -> None:
     expected = [f"{n:02d}" for n in range(CLIPS)]
-    combinations = list(itertools.product(RANKS, WORKERS, SHARDS, BATCHES))
+    combinations = list(itertools.product(RANKS, WORKERS, SHARDS, (1, *BATCHES, 40)))
     for ranks, workers, count, size in combinations:
         plans = [EvaluationPlan(shards[count], size, rank=rank, world_size=ranks) for rank in range(ranks)]
         batches = [read(shards[count], plan, workers, monkeypatch) for plan in plans]
