@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,10 @@ def alone(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def joined_gradient(case: str, ranks: list[Any]) -> dict[str, torch.Tensor]:
-    """Of the first step, in this process alone, over the batches of all ranks together."""
+def joined_gradient(case: str, ranks: list[Any], batch_norm: bool = False) -> dict[str, torch.Tensor]:
+    """Of the first step, in this process alone, over the batches of all ranks together; batch norm is frozen or not."""
     model = TRAIN["model"](list("abc"), case).train()
-    TRAIN["Frozen"](*TRAIN["BATCH_NORM"]).on_train_batch_start(None, model)
+    TRAIN["Frozen"](*([] if batch_norm else TRAIN["BATCH_NORM"])).on_train_batch_start(None, model)
     batch = {
         name: torch.cat([rank["batches"][0][name] for rank in ranks]) for name in ("waveform", "lengths", "targets")
     }
@@ -74,7 +75,9 @@ def joined_gradient(case: str, ranks: list[Any]) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_two_ranks_are_as_one(shards: Path, alone: Path, tmp_path: Path, launcher: str) -> None:
+def test_two_ranks_are_as_one(
+    shards: Path, alone: Path, tmp_path: Path, launcher: str, figure: Callable[..., None]
+) -> None:
     said = run(LAUNCHERS[launcher], shards, tmp_path / "2", 2, "cpu")
     assert "find_unused_parameters" not in said
     for case in TRAIN["CASES"]:
@@ -91,3 +94,4 @@ def test_two_ranks_are_as_one(shards: Path, alone: Path, tmp_path: Path, launche
             assert rank["metrics"] == pytest.approx(one["metrics"], rel=1e-5)
             assert rank["metrics"].keys() >= {"val/loss", "val/mAP", "test/mAP", "test/lwlrap"}
         assert all(torch.equal(value, ranks[1]["final"][name]) for name, value in ranks[0]["final"].items())
+    figure(f"ranks-{launcher}", "gradients to 1e-5 of their maximum, metrics to 1e-5, with and without label graph")
