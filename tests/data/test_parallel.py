@@ -24,7 +24,7 @@ def test_results_come_in_order(jobs: int) -> None:
     ("options", "message"),
     [
         ({"jobs": 0}, "expected jobs of at least 1, got 0"),
-        ({"engine": "ray"}, "expected an engine like dask://HOST:PORT, got 'ray'"),
+        ({"engine": "spark"}, "expected an engine like dask://HOST:PORT or ray, got 'spark'"),
         ({"engine": "dask://"}, "expected an engine like dask://HOST:PORT"),
     ],
 )
@@ -33,12 +33,11 @@ def test_what_cannot_work_is_refused(options: dict[str, object], message: str) -
         in_parallel(abs, [1], "counting", **options)  # type: ignore[arg-type]
 
 
-def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(
-        InputError, match="expected the package distributed for --engine dask://, got none; pip install"
-    ):
-        in_parallel(abs, [1], "counting", engine="dask://127.0.0.1:1")
+@pytest.mark.parametrize(("package", "engine"), [("distributed", "dask://127.0.0.1:1"), ("ray", "ray")])
+def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, package: str, engine: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=f"expected the package {package} for --engine {engine}, got none; pip"):
+        in_parallel(abs, [1], "counting", engine=engine)
 
 
 @pytest.mark.slow
@@ -68,6 +67,21 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(
     assert len(here) == shards + 1
     assert here == there
     figure("dask", f"the same bytes, a worker killed after {killed[0]} of {shards} shards")
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_bytes(write_manifest: Callable[..., Path], tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="ray (260 MB) is not installed")
+    manifest = write_manifest([{"file": f"{n}.wav", "labels": "ab"[n % 2], "split": "train"} for n in range(9)])
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
+    try:
+        write_shards(manifest, tmp_path / "there", clips_per_shard=2, engine="ray")
+    finally:
+        ray.shutdown()
+    write_shards(manifest, tmp_path / "here", clips_per_shard=2)
+    here, there = ({p.name: p.read_bytes() for p in (tmp_path / n).rglob("*.*")} for n in ("here", "there"))
+    assert len(here) == 6
+    assert here == there
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def shard_stats(
         n_mels: mel bins of the recipe.
         clip_seconds: crop of the recipe; longer clips are measured in pieces of it.
         jobs: processes that decode.
-        engine: dask://HOST:PORT to work on the workers of a Dask scheduler, which must see the same files.
+        engine: dask://HOST:PORT, or ray, to work on the workers of a cluster, which must see the same files.
 
     Raises:
         InputError: if there is no such split, or a shard is damaged.
