@@ -29,7 +29,7 @@ from atgnn.data.shards import write_shards
 from atgnn.data.sources import read_source
 
 RECORDINGS = Path(os.environ.get("ATGNN_RECORDINGS", Path(__file__).parents[2] / "data" / "mini"))
-RATE, LENGTH, CLIPS, BATCH, ROUNDS = 16000, 160000, 192, 16, 7
+RATE, LENGTH, CLIPS, BATCH, ROUNDS = 16000, 160000, 128, 16, 7
 
 pytestmark = pytest.mark.slow
 
