@@ -15,7 +15,7 @@ empty  :=
 space  := $(empty) $(empty)
 others  = [$(subst $(space),$(comma),$(filter-out $(1),$(FOLDS)))]
 
-.PHONY: setup demo results folds test test-fast lint docs figures clean
+.PHONY: setup demo results folds test test-fast lint docs figures reliability clean
 
 setup: $(VENV)/.done
 
@@ -82,6 +82,12 @@ lint: setup
 docs: setup
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
+
+# The long runs behind docs/reliability.md, about half an hour.
+reliability: setup
+	ATGNN_FIGURES=experiments/results/reliability.json ATGNN_KILLS=20 ATGNN_FUZZ=120000 $(BIN)/python -m pytest \
+	    $(addprefix tests/integration/test_,exactness.py ranks.py resume.py fuzz.py throughput.py) tests/data/test_parallel.py
+	$(BIN)/python docs/reliability.py
 
 figures: setup
 	$(BIN)/python docs/figures.py

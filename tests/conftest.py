@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,17 @@ def _clips() -> list[Path]:
 def _write(path: Path, clip: Path, rate: int, channels: int = 1) -> None:
     path.parent.mkdir(exist_ok=True)
     soundfile.write(path, read_audio(clip, rate)[: 2 * rate, None].repeat(1, channels).numpy(), rate)
+
+
+@pytest.fixture
+def figure(capsys: pytest.CaptureFixture[str]) -> Callable[[str, str], None]:
+    """Print a figure that docs/reliability.md quotes; into ATGNN_FIGURES too, if that names a file."""
+
+    def keep(name: str, value: str) -> None:
+        with capsys.disabled():
+            print(f"\n{name}: {value}")  # noqa: T201
+        if path := os.environ.get("ATGNN_FIGURES"):
+            known = json.loads(Path(path).read_text()) if Path(path).exists() else {}
+            Path(path).write_text(json.dumps(known | {name: value}, indent=1, sort_keys=True) + "\n")
+
+    return keep

@@ -1,6 +1,7 @@
 """Whole models from and to files."""
 
 import json
+import re
 
 import lightning as L
 import pytest
@@ -114,3 +115,30 @@ def test_a_file_cannot_choose_what_is_run(tmp_path, class_path):
     torch.save(about, tmp_path / "other.ckpt")
     with pytest.raises(InputError, match=r"expected a model of this package in .*other\.ckpt, got one of class"):
         load_tagger(tmp_path / "other.ckpt")
+
+
+SETTINGS = {"labels": ["Dog"], "variant": "pyramid-nano", "clip_seconds": 0.5, "n_mels": 32}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"conv": {"class_path": "antigravity.Convolution"}}, "names 'antigravity.Convolution', which is not of this"),
+        (
+            {"graph": {"class_path": "atgnn.nn.KNNGraph", "init_args": {"x": [{"class_path": "os.system"}]}}},
+            "'os.system'",
+        ),
+        ({"depth": 10**9}, "it has 1000000000 blocks"),
+        ({"variant": {"blocks": [1, 10**9]}}, "it has 1000000000 blocks"),
+        ({"n_mels": 10**9}, "network.position.weight is"),
+        ({"clip_seconds": 1e12}, "network.position.weight is"),
+        ({"sample_rate": 10**11}, "more memory than its weights"),
+    ],
+)
+def test_settings_that_lead_elsewhere_are_refused_before_anything_is_made(tmp_path, change, message):
+    state = ATGNN(**SETTINGS).state_dict()
+    save_file(state, tmp_path / "m.safetensors", metadata={"atgnn": json.dumps(SETTINGS | change)})
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_model(tmp_path / "m.safetensors")
+    save_file(state, tmp_path / "good.safetensors", metadata={"atgnn": json.dumps(SETTINGS)})
+    assert load_model(tmp_path / "good.safetensors").labels == ["Dog"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from pydoc import locate
@@ -17,10 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from atgnn.agreement import check_state
 from atgnn.errors import InputError
 from atgnn.module import ATGNN
 from atgnn.tagging import TaggingModule, class_path_of
 
+#: Numbers in tables that a checkpoint does not hold, as the mel bands: more are refused.
+MAX_NUMBERS = 1 << 26
 #: The bundled network, trained on data/mini.
 BUNDLED = Path(__file__).parent / "pretrained" / "mini.safetensors"
 
@@ -61,14 +63,37 @@ def load_tagger(path: str | Path | None = None) -> TaggingModule:
         settings, state = checkpoint["hyper_parameters"], checkpoint["state_dict"]
     cls = _find_class(class_path, path)
     try:
-        model = cls(**{name: value for name, value in settings.items() if not name.startswith("_")})
+        settings = {name: value for name, value in settings.items() if not name.startswith("_")}
+        _check_settings(settings, state)
+        with torch.device("meta"):  # shapes alone: a file may ask for more than any memory holds
+            shape = cls(**settings)
+        check_state(state, shape.state_dict())
+        if sum(buffer.numel() for buffer in shape.buffers()) > MAX_NUMBERS + sum(map(torch.numel, state.values())):
+            raise ValueError("its settings need more memory than its weights")
+        model = cls(**settings)
         model.load_state_dict(state)
-    except (ImportError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever a stranger's settings lead to
         reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"expected an {cls.__name__} checkpoint, got {path}, which does not fit one: {reason}"
         ) from error
     return model.eval()
+
+
+def _check_settings(settings: Any, state: dict[str, Tensor]) -> None:
+    """Refuse what would run code of elsewhere, or build for ever."""
+    if isinstance(settings, dict):
+        path = settings.get("class_path")
+        if path is not None and not str(path).startswith(("atgnn.", "torch_geometric.")):
+            raise ValueError(f"it names {path!r}, which is not of this package; load it by load_from_checkpoint")
+        counts = [settings.get(name) for name in ("depth", "layers", "blocks", "mlg_blocks")]
+        for count in (n for given in counts for n in (given if isinstance(given, list | tuple) else [given])):
+            if isinstance(count, int) and count > len(state):
+                raise ValueError(f"it has {count} blocks, and {len(state)} weights")
+        settings = list(settings.values())
+    if isinstance(settings, list | tuple):
+        for value in settings:
+            _check_settings(value, state)
 
 
 def _find_class(class_path: object, path: Path) -> Callable[..., TaggingModule]:
@@ -92,9 +117,10 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"expected a checkpoint at {path}, got no such file; `atgnn fit` writes one")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # damaged pickles fail in every way there is
         raise InputError(_not_ours(path)) from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "atgnn"} <= checkpoint.keys():
+    parts = ("state_dict", "hyper_parameters", "atgnn")
+    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(part), dict) for part in parts):
         raise InputError(_not_ours(path))
     return checkpoint
 
@@ -106,8 +132,8 @@ def _read_safetensors(path: Path) -> tuple[str, dict[str, Any], dict[str, Tensor
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             class_path, settings = metadata.get("class_path", class_path_of(ATGNN)), json.loads(metadata["atgnn"])
-            return class_path, settings, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            return class_path, dict(settings), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(_not_ours(path)) from error
 
 

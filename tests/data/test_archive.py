@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from atgnn.data.archive import new_directory, read_shard
+from atgnn.audio.files import encode_flac
+from atgnn.data import archive
+from atgnn.data.archive import Sample, new_directory, read_shard
 from atgnn.data.index import Shard, read_index
 from atgnn.errors import InputError
 
@@ -139,3 +142,49 @@ def test_only_shards_are_overwritten_and_only_when_told(write_clips: Callable[..
     with new_directory(tmp_path / "empty", overwrite=False):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "shards"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_two_commands_do_not_write_into_one_folder(tmp_path: Path, keep: bool) -> None:
+    with new_directory(tmp_path / "out", overwrite=False, keep=True) as unfinished:
+        (unfinished / "mine").write_text("")
+        with pytest.raises(
+            InputError, match=r"expected to write '.*out' alone, got another command that is writing it"
+        ):
+            new_directory(tmp_path / "out", overwrite=False, keep=True).__enter__()
+        assert [path.name for path in unfinished.iterdir() if path.name != ".lock"] == ["mine"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+    # A command that was killed leaves its lock file, and nobody who holds it.
+    (tmp_path / "next.part").mkdir()
+    (tmp_path / "next.part" / ".lock").write_text("")
+    with new_directory(tmp_path / "next", overwrite=False, keep=keep):
+        pass
+    assert (tmp_path / "next").is_dir()
+
+
+def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = write_tar(tmp_path, {"x.flac": b"12345", "x.json": b'{"labels": []}'})
+    assert len(list(read_shard(tmp_path, shard))) == 1
+    monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 4)
+    with pytest.raises(InputError, match=r"member 'x\.flac' has 5 bytes"):
+        list(read_shard(tmp_path, shard))
+    monkeypatch.setattr(archive, "MAX_CLIP_SECONDS", 1)
+    # A header that promises 2³⁶ - 1 samples, and one that says nothing of the samples that come.
+    whole = encode_flac(torch.zeros(16001), 16000)
+    for count in (2**36 - 1, 16001):
+        fields = int.from_bytes(whole[18:26], "big") >> 36 << 36 | count
+        flac = whole[:18] + fields.to_bytes(8, "big") + whole[26:]
+        with pytest.raises(InputError, match=rf"expected at most 16000 samples, got {count} at 16000 Hz"):
+            Sample("x", flac, {"labels": []}).waveform(16000)
+
+
+def test_a_sparse_member_is_refused(tmp_path: Path) -> None:
+    """A few bytes of it may unfold to any size."""
+    kept = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 40), "path": "x.flac"}
+    with tarfile.open(tmp_path / "000000.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        entry = tarfile.TarInfo("x.flac")
+        entry.pax_headers, entry.size = kept, 512
+        tar.addfile(entry, io.BytesIO(b"1\n0\n0\n".ljust(512, b"\0")))
+    shard = Shard("000000.tar", (tmp_path / "000000.tar").stat().st_size, "", [[]])
+    with pytest.raises(InputError, match=r"a member is called 'x\.flac' or is no plain file"):
+        list(read_shard(tmp_path, shard))

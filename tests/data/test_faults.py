@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from atgnn.audio.files import encode_flac
-from atgnn.data import stream as stream_module
+from atgnn.data import archive
 from atgnn.data.archive import Sample, write_split
 from atgnn.data.faults import Fault, Faults
 from atgnn.data.index import SplitIndex, read_splits
@@ -45,7 +45,7 @@ BAD = {
 @pytest.fixture
 def splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[SplitIndex]:
     """Two good clips beside every bad one, in one shard, and a shard of two clips."""
-    monkeypatch.setattr(stream_module, "ABSURD_SECONDS", 0.02)
+    monkeypatch.setattr(archive, "MAX_CLIP_SECONDS", 0.02)
     meta: dict[str, Any] = {"labels": ["a"], "duration": 0.01, "source": ""}
     bad = [("metadata", GOOD, meta), ("labels", GOOD, meta), *((cause, flac, meta) for cause, flac in BAD.items())]
     samples = [

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,26 @@ def test_another_recipe_leaves_nothing_of_the_first(write_manifest: Callable[...
     write_shards(manifest, tmp_path / "out", split_by="fold")
     write_shards(manifest, tmp_path / "whole", split_by="fold")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole") | {"notes.txt": b"of the user"}
+
+
+def test_a_full_disk_leaves_no_index(write_manifest: Callable[..., Path], tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: the kernel ends writes alike. Room made, it goes on."""
+    manifest, out = write_manifest(ROWS), tmp_path / "out"
+    write_shards(manifest, tmp_path / "whole", clips_per_shard=1)
+    sizes = [path.stat().st_size for path in (tmp_path / "whole").rglob("*.tar")]
+    ended = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (min(sizes) - 512, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"expected a folder to write to, got '.*out' \(.*File too large"):
+            write_shards(manifest, out, clips_per_shard=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ended)
+    assert not out.exists()
+    assert not [path for path in (tmp_path / "out.part").rglob("*.*") if path.is_file() and path.name != ".lock"]
+    write_shards(manifest, out, clips_per_shard=1)
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(

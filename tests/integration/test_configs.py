@@ -1,5 +1,7 @@
 """Every YAML in the repository is one that the command understands."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,26 @@ def test_fit_accepts_the_overlay(path, monkeypatch, capsys):
         cli.main(["fit", "-c", str(ROOT / "experiments" / "base.yaml"), "-c", str(path)])
     for key in _leaves(yaml.safe_load(path.read_text())):
         assert _has(parsed.value.config, key), f"{path.name}: {'.'.join(key)} got lost"
+
+
+@pytest.mark.parametrize(("script", "launcher"), [("slurm", "srun"), ("torchrun", "torchrun")])
+def test_a_launch_file_starts_a_run_that_fit_accepts(script, launcher, monkeypatch, tmp_path):
+    """Run it with a launcher that only writes down what it is given."""
+    (tmp_path / launcher).write_text('#!/bin/sh\nprintf "%s\\n" "$@" >"$0.args"\n')
+    (tmp_path / launcher).chmod(0o755)
+    job = {"SLURM_JOB_NAME": "atgnn", "SLURM_JOB_ID": "7", "SLURM_NNODES": "4", "SLURM_NTASKS_PER_NODE": "8"}
+    path = ROOT / "experiments" / "cluster" / f"{script}.sh"
+    environment = os.environ | job | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "NODES": "4", "GPUS": "8"}
+    subprocess.run([path, "--seed_everything", "5"], env=environment, cwd=ROOT, check=True)
+    own, _, arguments = (tmp_path / f"{launcher}.args").read_text().partition("atgnn\nfit\n")
+    assert own.startswith("--nnodes\n4\n--nproc-per-node\n8\n" if launcher == "torchrun" else "")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(LightningCLI, "instantiate_classes", _stop)
+    with pytest.raises(_Parsed) as parsed:
+        cli.main(["fit", *arguments.splitlines()])
+    trainer = parsed.value.config.trainer
+    assert (trainer.num_nodes, trainer.devices, trainer.strategy) == (4, "8", "ddp")
+    assert parsed.value.config.seed_everything == 5
 
 
 class _Parsed(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,18 +71,17 @@ def real(batches: list) -> list[str]:
 
 @pytest.mark.slow
 def test_every_clip_is_seen_exactly_once(
-    shards: dict[int, list[SplitIndex]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shards: dict[int, list[SplitIndex]], monkeypatch: pytest.MonkeyPatch, figure: Callable[..., None]
 ) -> None:
     expected = [f"{n:02d}" for n in range(CLIPS)]
-    combinations = list(itertools.product(RANKS, WORKERS, SHARDS, BATCHES))
+    combinations = list(itertools.product(RANKS, WORKERS, SHARDS, (1, *BATCHES, 40)))
     for ranks, workers, count, size in combinations:
         plans = [EvaluationPlan(shards[count], size, rank=rank, world_size=ranks) for rank in range(ranks)]
         batches = [read(shards[count], plan, workers, monkeypatch) for plan in plans]
         assert {len(part) for part in batches} == {len(plans[0])}
         seen = [key for part in batches for key in real(part)]
         assert sorted(seen) == expected, (ranks, workers, count, size)
-    with capsys.disabled():
-        print(f"\n{len(combinations)} combinations of ranks, workers, shards, batch size: clips seen exactly once")  # noqa: T201
+    figure("exactness", f"clips seen exactly once in {len(combinations)} combinations")
 
 
 @pytest.mark.parametrize("balance", [False, True])

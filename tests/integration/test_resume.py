@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,15 @@ SCRIPT = Path(__file__).with_name("train_once.py")
 KILLS = int(os.environ.get("ATGNN_KILLS", "3"))
 BATCHES = 33  # 23 clips in pairs, three epochs
 
+equal: list[int] = []
+
 pytestmark = pytest.mark.slow
 
 
-def start(shards: Path, folder: Path, workers: int, *resume: str) -> subprocess.Popen[bytes]:
+def start(shards: Path, folder: Path, workers: int, *resume: str, **environment: str) -> subprocess.Popen[bytes]:
     folder.mkdir(exist_ok=True)
     command = [sys.executable, str(SCRIPT), str(shards), str(folder), str(workers), *resume]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
@@ -81,7 +84,7 @@ def check_equal(folder: Path, whole: Path, killed: list[str]) -> None:
 
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_killed_run_ends_like_an_unbroken_one(
-    shards: Path, unbroken: dict[int, Path], tmp_path: Path, number: int
+    shards: Path, unbroken: dict[int, Path], tmp_path: Path, number: int, figure: Callable[..., None]
 ) -> None:
     rng = random.Random(number)
     workers, moment = rng.choice((0, 2)), rng.randint(0, BATCHES - 1)
@@ -95,6 +98,9 @@ def test_a_killed_run_ends_like_an_unbroken_one(
     last = tmp_path / "run" / "last.ckpt"
     finish(start(shards, tmp_path / "run", workers, *([str(last)] if last.exists() else [])))
     check_equal(tmp_path / "run", unbroken[workers], killed)
+    equal.append(number)
+    if number == KILLS - 1:
+        figure("kills", f"{len(equal)} of {KILLS} random moments: the same clips, the same weights")
 
 
 def test_sigterm_saves_before_it_exits(shards: Path, unbroken: dict[int, Path], tmp_path: Path) -> None:
@@ -107,6 +113,29 @@ def test_sigterm_saves_before_it_exits(shards: Path, unbroken: dict[int, Path], 
     last = tmp_path / "run" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == len(killed) < BATCHES
     finish(start(shards, tmp_path / "run", 2, str(last)))
+    check_equal(tmp_path / "run", unbroken[2], killed)
+
+
+def test_slurm_starts_a_job_again_that_it_ends(shards: Path, unbroken: dict[int, Path], tmp_path: Path) -> None:
+    """By its signal before the end, with a scontrol that writes down what it is asked."""
+    (tmp_path / "bin").mkdir()
+    scontrol, asked = tmp_path / "bin" / "scontrol", tmp_path / "asked"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >{asked}\n')
+    scontrol.chmod(0o755)
+    job = {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "atgnn", "SLURM_PROCID": "0",
+           "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}  # fmt: skip
+    process = start(shards, tmp_path / "run", 2, **job)
+    while len(lines(tmp_path / "run")) < 16 and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGUSR1)
+    while not asked.exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert asked.read_text() == "requeue 77\n"
+    killed = lines(tmp_path / "run")
+    assert len(killed) < BATCHES
+    finish(start(shards, tmp_path / "run", 2, **job))  # no path is given: it is found
     check_equal(tmp_path / "run", unbroken[2], killed)
 
 

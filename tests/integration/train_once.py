@@ -37,6 +37,7 @@ def main(shards: str, folder: Path, workers: int, ckpt_path: str | None) -> None
     trainer = L.Trainer(
         accelerator="cpu", devices=1, max_epochs=3, logger=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=[KeyLog(folder / "keys.txt"), last], plugins=[WholeCheckpointIO()], deterministic=True,
+        default_root_dir=folder,
     )  # fmt: skip
     trainer.fit(model, data, ckpt_path=ckpt_path)
     torch.save(model.state_dict(), folder / "final.pt")

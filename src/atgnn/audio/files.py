@@ -87,8 +87,11 @@ def read_audio(file: AudioFile, sample_rate: int, *, name: str | None = None, ma
                 f"in '{name}'; cut it into pieces",
                 cause="too long",
             )
-        waveform = torch.cat(list(resample_blocks(_decode(sound, name, seconds=30.0), rate, sample_rate)))
-    return waveform / waveform.abs().max().clamp(min=1.0)
+        blocks = list(resample_blocks(_decode(sound, name, seconds=30.0), rate, sample_rate))
+    waveform = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+    low, high = waveform.aminmax()
+    peak = torch.maximum(-low, high)
+    return waveform / peak if peak > 1 else waveform
 
 
 def read_blocks(
@@ -115,6 +118,7 @@ def read_blocks(
 
 def _decode(sound: soundfile.SoundFile, name: str, seconds: float) -> Iterator[Tensor]:
     count = 0
+    whole_numbers = sound.subtype.startswith("PCM_")
     size = min(math.ceil(seconds * sound.samplerate), MAX_BLOCK // sound.channels)
     while True:
         try:
@@ -127,13 +131,13 @@ def _decode(sound: soundfile.SoundFile, name: str, seconds: float) -> Iterator[T
             ) from error
         if len(samples) == 0:
             break
-        if not np.isfinite(samples).all():
+        if not whole_numbers and not np.isfinite(samples).all():
             raise InputError(
                 f"expected finite samples, got NaN or infinity in '{name}'; repair or leave out the file",
                 cause="not finite",
             )
         count += len(samples)
-        yield torch.from_numpy(samples.mean(axis=1, dtype=np.float32))
+        yield torch.from_numpy(samples[:, 0] if sound.channels == 1 else samples.mean(axis=1, dtype=np.float32))
     if count == 0:
         raise InputError(f"expected at least one sample, got none in '{name}'; leave out the file", cause="empty")
     # The length an MP3 header announces is an estimate; elsewhere it is a promise.

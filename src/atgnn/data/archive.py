@@ -16,14 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock, Timeout
+from torch import Tensor
 from webdataset.tariterators import group_by_keys
 
+from atgnn.audio.files import read_audio
 from atgnn.data.index import Shard, SplitIndex, find_splits
 from atgnn.data.labels import Vocabulary
 from atgnn.errors import InputError
 
 MAX_MEMBER_BYTES = 1 << 28
 MAX_JSON_BYTES = 1 << 20
+MAX_CLIP_SECONDS = 3600
+"""A few bytes of FLAC may decode to days: longer clips are refused without being decoded."""
 MEMBER_NAME = re.compile(r"[A-Za-z0-9_-]{1,240}\.(flac|json)")
 
 
@@ -42,6 +47,15 @@ class Sample:
     flac: bytes
     meta: dict[str, Any]
     fault: str = ""
+
+    def waveform(self, sample_rate: int) -> Tensor:
+        """Decode the clip, (T,) at ``sample_rate``.
+
+        Raises:
+            InputError: if it cannot be decoded whole, or is longer than :data:`MAX_CLIP_SECONDS`.
+        """
+        limit = int(MAX_CLIP_SECONDS * sample_rate)
+        return read_audio(io.BytesIO(self.flac), sample_rate, name=self.key, max_samples=limit)
 
 
 @contextmanager
@@ -67,11 +81,17 @@ def new_directory(out: Path, overwrite: bool, keep: bool = False) -> Iterator[Pa
     unfinished = out.parent / f"{out.name}.part" if keep else spare
     try:
         unfinished.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        if occupied:
-            out.rename(spare.with_suffix(".old"))
-        unfinished.rename(out)
+        with FileLock(unfinished / ".lock", timeout=0):
+            yield unfinished
+            if occupied:
+                out.rename(spare.with_suffix(".old"))
+            unfinished.rename(out)
+            (out / ".lock").unlink(missing_ok=True)
         shutil.rmtree(spare.with_suffix(".old"), ignore_errors=True)
+    except Timeout as error:
+        raise InputError(
+            f"expected to write '{out}' alone, got another command that is writing it; wait for it to end"
+        ) from error
     except OSError as error:
         raise InputError(f"expected a folder to write to, got '{out}' ({error}); choose another") from error
     finally:
@@ -118,13 +138,16 @@ def write_shard(path: Path, samples: Iterable[Sample], labels: list[str]) -> tup
     """
     vocabulary, targets, seconds = Vocabulary(labels), [], 0.0
     unfinished = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
-    with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for sample in samples:
-            _add(tar, f"{sample.key}.flac", sample.flac)
-            _add(tar, f"{sample.key}.json", json.dumps(sample.meta, ensure_ascii=False).encode())
-            targets.append(vocabulary.indices(sample.meta["labels"], sample.key))
-            seconds += sample.meta["duration"]
-    unfinished.replace(path)
+    try:
+        with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for sample in samples:
+                _add(tar, f"{sample.key}.flac", sample.flac)
+                _add(tar, f"{sample.key}.json", json.dumps(sample.meta, ensure_ascii=False).encode())
+                targets.append(vocabulary.indices(sample.meta["labels"], sample.key))
+                seconds += sample.meta["duration"]
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return Shard(path.name, path.stat().st_size, file_digest(path), targets), seconds
 
 

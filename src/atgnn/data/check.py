@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from atgnn.audio.files import audio_info, read_audio
+from atgnn.audio.files import audio_info
 from atgnn.data.archive import file_digest, read_shard
 from atgnn.data.index import Shard, ShardReport, SplitIndex, read_splits
 from atgnn.data.labels import Vocabulary
@@ -51,7 +51,7 @@ def _shard_faults(split: SplitIndex, shard: Shard, split_of: dict[str, str]) -> 
                 if sample.fault:
                     raise InputError(sample.fault)
                 info = audio_info(io.BytesIO(sample.flac), name=sample.key)
-                read_audio(io.BytesIO(sample.flac), split.sample_rate, name=sample.key)
+                sample.waveform(split.sample_rate)
                 if vocabulary.indices(sample.meta["labels"], sample.key) != targets:
                     yield f"clip '{sample.key}' in '{path}' has other labels than its index says"
             except InputError as error:

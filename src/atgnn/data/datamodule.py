@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from lightning.pytorch import LightningDataModule
 
 from atgnn.data.index import SplitIndex, find_splits, read_splits
 from atgnn.data.plan import EvaluationPlan, TrainingPlan
+from atgnn.data.remote import fetch_indices, is_address
 from atgnn.data.stream import ShardLoader, ShardStream
 from atgnn.errors import InputError
 
@@ -23,7 +25,8 @@ class ShardDataModule(LightningDataModule):
     needs no second copy: ``train=["fold1", "fold2", "fold3"], val="fold4", test="fold0"``.
 
     Args:
-        shards: folder that ``atgnn shards write`` or ``atgnn shards mix`` made.
+        shards: folder that ``atgnn shards write`` or ``atgnn shards mix`` made, or the address of one, as in
+            https://… or s3://…: then shards are fetched when they are first read.
         batch_size: clips of a batch on one device.
         crop_seconds: length of every waveform; shorter clips are padded with zeros, longer ones cut: at random in
             training, after their beginning elsewhere.
@@ -40,6 +43,7 @@ class ShardDataModule(LightningDataModule):
         balance: draw training clips so that rare labels come as often as common ones.
         steps_per_epoch: training batches of an epoch on each device; by default one pass over the clips.
         seed: of the training order and crops.
+        cache_dir: where fetched shards are kept; a local disk with room for all that this machine reads.
         max_bad_fraction: share of the clips of an epoch that may be unreadable, silent, mislabelled or in a damaged
             shard. They are left out: the ``mask`` of a batch is False for them, in training too.
 
@@ -64,6 +68,7 @@ class ShardDataModule(LightningDataModule):
         balance: bool = False,
         steps_per_epoch: int | None = None,
         seed: int = 0,
+        cache_dir: str = "~/.cache/atgnn",
         max_bad_fraction: float = 0.01,
     ) -> None:
         super().__init__()
@@ -82,7 +87,7 @@ class ShardDataModule(LightningDataModule):
             raise InputError(f"expected steps_per_epoch of at least 1, got {steps_per_epoch}; leave it out")
         if not 0 <= max_bad_fraction <= 1:
             raise InputError(f"expected max_bad_fraction from 0 to 1, got {max_bad_fraction}; give a share of clips")
-        self.shards = Path(shards)
+        self.shards = str(shards).rstrip("/")
         self.batch_size = batch_size
         self.crop_seconds = crop_seconds
         self.protocol = protocol
@@ -96,6 +101,10 @@ class ShardDataModule(LightningDataModule):
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
         self.max_bad_fraction = max_bad_fraction
+        self._used = list(dict.fromkeys([*self.train, *self.val, *self.test, *self.predict]))
+        self._folder = Path(self.shards)
+        if is_address(self.shards):
+            self._folder = fetch_indices(self.shards, self._used, Path(cache_dir))
         self._train_loader: ShardLoader | None = None
         self._resume: dict[str, Any] = {}
         self._check()
@@ -157,10 +166,11 @@ class ShardDataModule(LightningDataModule):
 
     @cached_property
     def _splits(self) -> dict[str, SplitIndex]:
-        there = find_splits(self.shards)
+        there = find_splits(self._folder)
         # A copy of the shards that holds the test split alone can be tested: what is absent fails when it is read.
-        used = [name for name in dict.fromkeys([*self.train, *self.val, *self.test, *self.predict]) if name in there]
-        return {split.name: split for split in read_splits(self.shards, used or there)}
+        splits = read_splits(self._folder, [name for name in self._used if name in there] or there)
+        address = self.shards if is_address(self.shards) else ""
+        return {split.name: replace(split, address=address) for split in splits}
 
     def _check(self) -> None:
         rate = next(iter(self._splits.values())).sample_rate
@@ -174,7 +184,7 @@ class ShardDataModule(LightningDataModule):
         absent = [name for name in names if name not in self._splits]
         if absent or not names:
             raise InputError(
-                f"expected a split of '{self.shards}' ({', '.join(find_splits(self.shards))}) for {role}, "
+                f"expected a split of '{self.shards}' ({', '.join(find_splits(self._folder))}) for {role}, "
                 f"got {', '.join(absent) or 'none'}; name one that is there"
             )
         return [self._splits[name] for name in names]

@@ -55,6 +55,7 @@ class SplitIndex:
         shards: tars in order.
         seconds: length of all clips together.
         recipe: how the shards were made, in plain values.
+        address: of the folder that holds the split, where its shards have to be fetched from there.
     """
 
     directory: Path
@@ -63,6 +64,7 @@ class SplitIndex:
     shards: list[Shard]
     seconds: float
     recipe: dict[str, Any] = field(default_factory=dict)
+    address: str = ""
 
     @property
     def name(self) -> str:

@@ -1,13 +1,10 @@
-"""A vocabulary of labels in a fixed order, and the multi-hot targets it gives."""
+"""A vocabulary of labels in a fixed order, from a file or from the clips that carry them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 from atgnn.data.listing import read_table
 from atgnn.errors import InputError
@@ -53,23 +50,6 @@ class Vocabulary:
                 "correct the name or add it to the vocabulary",
                 cause="labels",
             ) from None
-
-    def encode(self, labels: Iterable[str], name: str) -> Tensor:
-        """Multi-hot targets of one clip.
-
-        Args:
-            labels: names out of the vocabulary; none gives zeros.
-            name: the clip, as errors call it.
-
-        Shape:
-            returns: (S,) float32.
-
-        Raises:
-            InputError: if a name is not in the vocabulary.
-        """
-        targets = torch.zeros(len(self))
-        targets[self.indices(labels, name)] = 1.0
-        return targets
 
 
 def read_vocabulary(file: Path) -> Vocabulary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 from joblib import Parallel, delayed, parallel_config
@@ -26,7 +26,8 @@ def in_parallel(
         items: what it is done with.
         title: shown beside the progress bar.
         jobs: processes on this machine.
-        engine: 'dask://HOST:PORT' of a Dask scheduler, whose workers do it instead; they must see the same files.
+        engine: 'dask://HOST:PORT' of a Dask scheduler, or 'ray' for the Ray cluster that RAY_ADDRESS names, or else one
+            started here: their workers do it instead, and must see the same files.
 
     Raises:
         InputError: if there are no jobs or no such engine.
@@ -34,7 +35,8 @@ def in_parallel(
     if jobs < 1:
         raise InputError(f"expected jobs of at least 1, got {jobs}; give a positive number")
     with _workers(jobs, engine):
-        results = Parallel(return_as="generator")(delayed(function)(item) for item in items)
+        return_as = "list" if engine == "ray" else "generator"  # Ray's backend has no generator, so no progress
+        results = Parallel(return_as=return_as)(delayed(function)(item) for item in items)
         return list(track(results, title, total=len(items), console=Console(stderr=True)))
 
 
@@ -45,15 +47,22 @@ def _workers(jobs: int, engine: str | None) -> Iterator[None]:
             yield
         return
     scheme, _, address = engine.partition("://")
-    if scheme != "dask" or not address:
-        raise InputError(f"expected an engine like dask://HOST:PORT, got '{engine}'; leave it out to work here")
+    if engine != "ray" and (scheme != "dask" or not address):
+        raise InputError(f"expected an engine like dask://HOST:PORT or ray, got '{engine}'; leave it out to work here")
     try:
-        from distributed import Client
+        if engine == "ray":
+            from ray.util.joblib import register_ray
 
-        client = Client(f"tcp://{address}", timeout="5s")
+            register_ray()
+            client: AbstractContextManager[object] = nullcontext()
+        else:
+            from distributed import Client
+
+            client = Client(f"tcp://{address}", timeout="5s")
     except ImportError as error:
-        raise InputError("expected the package distributed for --engine dask://, got none; pip install it") from error
+        package = "ray" if engine == "ray" else "distributed"
+        raise InputError(f"expected the package {package} for --engine {engine}, got none; pip install it") from error
     except (OSError, ValueError) as error:
         raise InputError(f"expected a Dask scheduler at '{address}', got none; start one or correct it") from error
-    with client, parallel_config("dask"):
+    with client, parallel_config(scheme, n_jobs=-1):
         yield

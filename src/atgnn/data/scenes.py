@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -11,7 +10,6 @@ import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor
 
-from atgnn.audio.files import read_audio
 from atgnn.data.archive import Sample, read_shard
 from atgnn.data.index import SplitIndex
 from atgnn.data.labels import Vocabulary
@@ -106,8 +104,8 @@ def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tenso
     count = int(rng.integers(style.events_min, style.events_max + 1))
     for sample in pool.draw(rng, count, style.distractors):
         speed = round(float(rng.uniform(1 - style.speed, 1 + style.speed)), 3) if style.speed else 1.0
-        event = read_audio(io.BytesIO(sample.flac), pool.sample_rate, name=sample.key)
-        event = _cut(_play(event, speed), style.samples, rng, round(FADE_SECONDS * pool.sample_rate))
+        event = _play(sample.waveform(pool.sample_rate), speed)
+        event = _cut(event, style.samples, rng, round(FADE_SECONDS * pool.sample_rate))
         level_db = round(float(rng.uniform(style.level_min_db, style.level_max_db)), 2)
         onset = int(rng.integers(style.samples - len(event) + 1))
         rms = event.square().mean().sqrt().clamp(min=1e-6)

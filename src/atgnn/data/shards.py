@@ -64,7 +64,7 @@ def write_shards(
         clips_per_shard: clips in one tar file, less those that are missing.
         max_missing: share of the files that may be absent or undecodable; they are left out and listed in missing.csv.
         jobs: processes that decode.
-        engine: dask://HOST:PORT to decode on the workers of a Dask scheduler, which must see the same files.
+        engine: dask://HOST:PORT, or ray, to decode on the workers of a cluster, which must see the same files.
         overwrite: replace shards that are there.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import math
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from atgnn.audio.files import read_audio
 from atgnn.audio.frontend import LogMel
 from atgnn.data.archive import read_shard
 from atgnn.data.index import Shard, SplitIndex, read_splits
@@ -54,7 +52,7 @@ def shard_stats(
         n_mels: mel bins of the recipe.
         clip_seconds: crop of the recipe; longer clips are measured in pieces of it.
         jobs: processes that decode.
-        engine: dask://HOST:PORT to work on the workers of a Dask scheduler, which must see the same files.
+        engine: dask://HOST:PORT, or ray, to work on the workers of a cluster, which must see the same files.
 
     Raises:
         InputError: if there is no such split, or a shard is damaged.
@@ -92,6 +90,6 @@ def _sums(shard: Shard, split: SplitIndex, n_mels: int, crop: int) -> tuple[int,
 
 def _pieces(split: SplitIndex, shard: Shard, crop: int, win_length: int) -> Iterator[Tensor]:
     for sample in read_shard(split.directory, shard):
-        first, *others = read_audio(io.BytesIO(sample.flac), split.sample_rate, name=sample.key).split(crop)
+        first, *others = sample.waveform(split.sample_rate).split(crop)
         yield first
         yield from (piece for piece in others if len(piece) >= win_length)
