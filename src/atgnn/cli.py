@@ -14,7 +14,6 @@ from docstring_parser import parse
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from atgnn.checkpoint import load_checkpoint
 from atgnn.errors import InputError
 
 LIGHTNING = {
@@ -137,6 +136,8 @@ def _lightning(args: list[str] | None) -> None:
 
 def _check_checkpoint(args: list[str]) -> None:
     """Look at --ckpt_path before Lightning does: it reads the model's settings from it, and fails with a traceback."""
+    from atgnn.checkpoint import load_checkpoint
+
     for option, value in zip(args, [*args[1:], ""], strict=True):
         path = value if option == "--ckpt_path" else option.removeprefix("--ckpt_path=")
         if path != option and path not in ("best", "last", "null"):

@@ -86,7 +86,7 @@ def test_a_bad_file_does_not_lose_the_good_ones(checkpoint, files, tmp_path, cap
     assert "two.flac" in printed
 
 
-@pytest.mark.parametrize("options", [{"top": 0}, {"threshold": 1.5}, {"threshold": -0.1}])
+@pytest.mark.parametrize("options", [{"top": 0}, {"batch_size": 0}, {"threshold": 1.5}, {"threshold": -0.1}])
 def test_bad_options(checkpoint, files, options):
     with pytest.raises(InputError, match="expected --top"):
         tag(files, checkpoint=checkpoint, **options)
