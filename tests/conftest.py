@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lightning  # noqa: F401  its log goes where standard error is when it is imported: not into a test's
 import pytest
 import soundfile
 import torch

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Callable
 from pathlib import Path
 from pydoc import locate
@@ -15,6 +17,7 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from atgnn.errors import InputError
+from atgnn.options import Help, in_a_sentence, typed
 
 LIGHTNING = {
     "fit": "train a tagger: -c experiments/base.yaml -c OVERLAY.yaml …",
@@ -73,6 +76,12 @@ def main(args: list[str] | None = None) -> int:
             _task(args)
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"atgnn: {error}", style="red", highlight=False, markup=False)
+        return 2
+    except ArgumentError as error:
+        name = next((task for task in TASKS if args[: len(task.split())] == task.split()), args[0])
+        recipe = "give a recipe, -c experiments/base.yaml; " if name in LIGHTNING and "required" in str(error) else ""
+        said = f"atgnn: {in_a_sentence(str(error))}; {recipe}`atgnn {name} --help` lists the options"
+        Console(stderr=True, soft_wrap=True).print(said, style="red", highlight=False, markup=False)
         return 2
     except BrokenPipeError:
         return 1
@@ -141,6 +150,7 @@ def _lightning(args: list[str] | None) -> None:
         subclass_mode_model=True,
         save_config_callback=SaveFitConfig,
         save_config_kwargs={"overwrite": True},
+        parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in LIGHTNING}},
         args=args,
     )
 
@@ -178,16 +188,21 @@ def _is_about_this_run(record: logging.LogRecord) -> bool:
 def _task(args: list[str]) -> None:
     command = next((task for task in TASKS if args[: len(task.split())] == task.split()), None)
     if command is None:
-        raise InputError(f"expected a command, got {' '.join(args[:2])!r}; `atgnn --help` lists them")
+        given = " ".join(args[:2])
+        near = difflib.get_close_matches(given, TASKS) or difflib.get_close_matches(args[0], [*TASKS, *LIGHTNING])
+        near = near or [task for task in TASKS if task.startswith(f"{args[0]} ")]
+        known = f"perhaps {' or '.join(near)}? " if near else ""
+        raise InputError(f"expected a command, got {given!r}; {known}`atgnn --help` lists them")
     task = TASKS[command]
     function = cast(Callable[..., object], locate(task.function))
-    parser = ArgumentParser(prog=f"atgnn {command}", description=(function.__doc__ or "").partition("Args:")[0])
+    about = (function.__doc__ or "").partition("Args:")[0].replace("``", "`")
+    parser = ArgumentParser(prog=f"atgnn {command}", description=about, formatter_class=Help, exit_on_error=False)
     for number, name in enumerate(task.files):
         option = f"--{name}" if number else name
         kind = str if function.__annotations__[name] == "list[str]" else Path
         parser.add_argument(option, nargs="+", type=kind, help=_parameter_help(function, name))
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(task.files))
-    options = [_underscored(arg) for arg in args[len(command.split()) :]]
+    options = typed(args[len(command.split()) :], function)
     report = function(**parser.instantiate_classes(parser.parse_args(options)).as_dict())
     if report is not None:
         Console().print(str(report), highlight=False, markup=False)
@@ -195,16 +210,6 @@ def _task(args: list[str]) -> None:
 
 def _parameter_help(function: Callable[..., object], name: str) -> str:
     return next(p.description or "" for p in parse(function.__doc__ or "").params if p.arg_name == name)
-
-
-def _underscored(arg: str) -> str:
-    """Write --max-missing as --max_missing, which jsonargparse knows."""
-    if arg == "-o":
-        return "--out"
-    if not arg.startswith("--"):
-        return arg
-    name, equals, value = arg.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value
 
 
 def run() -> None:

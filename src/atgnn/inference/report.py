@@ -35,7 +35,7 @@ def tag(
     precision: Precision = "32-true",
     device: str = "cpu",
 ) -> None:
-    """Say which sounds are in recordings, and with --timeline true, when.
+    """Say which sounds are in recordings, and with --timeline, when.
 
     Recordings longer than the clips the model was trained on are heard through half-overlapping windows of that length,
     and a label's score is its largest over the windows. Memory does not grow with their length. A recording that cannot
