@@ -24,12 +24,14 @@ def _is_there(entry: Any) -> bool:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Take in the pages of the experiments, and all that they link to inside the repository."""
-    for page in sorted((ROOT / "experiments").rglob("*.md")):
+    """Take in the pages of the experiments, and all that they and the pages here link to inside the repository."""
+    pages = sorted((ROOT / "experiments").rglob("*.md"))
+    for page in pages:
         files.append(_file(page, config))
-    for page in sorted((ROOT / "experiments").rglob("*.md")):
+    for page in (*pages, *sorted((ROOT / "docs").glob("*.md"))):
+        folder = ROOT if page.parent == ROOT / "docs" else page.parent  # of the site
         for link in LINK.findall(page.read_text()):
-            target = (page.parent / link).resolve()
+            target = (folder / link).resolve()
             if target.is_file() and target.is_relative_to(ROOT):
                 source = target.relative_to(ROOT).as_posix()
                 if files.get_file_from_path(source) is None:

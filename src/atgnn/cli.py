@@ -193,6 +193,15 @@ def _task(args: list[str]) -> None:
         near = near or [task for task in TASKS if task.startswith(f"{args[0]} ")]
         known = f"perhaps {' or '.join(near)}? " if near else ""
         raise InputError(f"expected a command, got {given!r}; {known}`atgnn --help` lists them")
+    parser, function = task_parser(command)
+    options = typed(args[len(command.split()) :], function)
+    report = function(**parser.instantiate_classes(parser.parse_args(options)).as_dict())
+    if report is not None:
+        Console().print(str(report), highlight=False, markup=False)
+
+
+def task_parser(command: str) -> tuple[ArgumentParser, Callable[..., object]]:
+    """The parser of a command's options, and its function."""
     task = TASKS[command]
     function = cast(Callable[..., object], locate(task.function))
     about = (function.__doc__ or "").partition("Args:")[0].replace("``", "`")
@@ -202,10 +211,7 @@ def _task(args: list[str]) -> None:
         kind = str if function.__annotations__[name] == "list[str]" else Path
         parser.add_argument(option, nargs="+", type=kind, help=_parameter_help(function, name))
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(task.files))
-    options = typed(args[len(command.split()) :], function)
-    report = function(**parser.instantiate_classes(parser.parse_args(options)).as_dict())
-    if report is not None:
-        Console().print(str(report), highlight=False, markup=False)
+    return parser, function
 
 
 def _parameter_help(function: Callable[..., object], name: str) -> str:

@@ -71,7 +71,7 @@ class Hearing:
 def hear(
     model: TaggingModule,
     recordings: Iterable[tuple[str, Iterable[Tensor]]],
-    batch_size: int = 2,
+    batch_size: int | None = None,
     precision: Precision = "32-true",
 ) -> Iterator[Hearing]:
     """Hear recordings through half-overlapping windows of the model's length; windows of several share a batch.
@@ -83,9 +83,10 @@ def hear(
     Args:
         model: in eval mode.
         recordings: a name, and the waveform at the model's sample rate as consecutive blocks (t,), of each.
-        batch_size: windows at a time.
+        batch_size: windows at a time; where None, as many as make up ten seconds: more take memory, and no less time.
         precision: of the network; the search for neighbours and what the labels add up to stay in 32 bit.
     """
+    batch_size = batch_size or max(1, round(10 / model.clip_seconds))
     size = round(model.clip_seconds * model.tagger.frontend.sample_rate)
 
     @torch.inference_mode()

@@ -31,7 +31,7 @@ def tag(
     format: Format = "table",
     out: Path | None = None,
     picture: Path | None = None,
-    batch_size: int = 2,
+    batch_size: int | None = None,
     precision: Precision = "32-true",
     device: str = "cpu",
 ) -> None:
@@ -52,13 +52,13 @@ def tag(
             diarisation tools (both are time lines).
         out: write there instead of to standard output.
         picture: write a picture of the first recording's log-mel spectrogram and tags there.
-        batch_size: windows at a time; on a CPU, on each of its cores.
+        batch_size: windows at a time, on a CPU on each core; as many as make up ten seconds where none is given.
         precision: bf16-mixed is sooner on processors that calculate in it, and changes scores by a few hundredths.
         device: where the model runs: cpu, cuda, …
     """
     timeline = timeline or format in ("audacity", "rttm")
     threshold = (0.5 if timeline else 0.0) if threshold is None else threshold
-    if min(top, batch_size) < 1 or not 0 <= threshold <= 1:
+    if top < 1 or (batch_size is not None and batch_size < 1) or not 0 <= threshold <= 1:
         raise InputError(
             f"expected --top and --batch-size of at least 1 and --threshold in 0 … 1, got {top}, {batch_size} and "
             f"{threshold}; correct them"
@@ -97,7 +97,7 @@ def tag(
                     tags = [tag for tag in find_timeline(model, hearing, threshold) if tag.label in labels]
                 found[hearing.name] = [tag for tag in tags if tag.score >= threshold]
         except torch.OutOfMemoryError as error:
-            raise InputError(f"expected room for {batch_size} windows, got none; lower --batch-size") from error
+            raise InputError("expected room for a batch of windows, got none; lower --batch-size") from error
     if not found and failed:
         raise InputError("no recording tagged: " + "; ".join(failed))
     if out is None:

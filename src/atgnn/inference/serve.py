@@ -42,7 +42,12 @@ def serve(
     """
     page, look = build_page(load_model(checkpoint), max_seconds)
     limits = {"max_file_size": f"{max_megabytes}mb", "max_threads": 4}
-    page.queue(max_size=8).launch(server_name=host, server_port=port, share=False, **limits, **look)
+    try:
+        page.queue(max_size=8).launch(server_name=host, server_port=port, share=False, **limits, **look)
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"expected a free --host and --port, got {host} and {port} ({error}); choose another"
+        ) from error
 
 
 def build_page(model: ATGNN, max_seconds: float) -> tuple[Any, dict[str, Any]]:
