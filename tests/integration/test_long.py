@@ -1,7 +1,7 @@
 """Long recordings: memory that does not grow with their length, and faster than they are heard.
 
-An hour, as `docs/recordings.md` tells of, is measured by hand on a machine that does nothing else; here are minutes of
-it, with a margin for a machine that does.
+An hour, as `docs/recordings.md` tells of, is measured by hand on a machine that does nothing else. Here are minutes of
+it, in seconds of a processor, which do not depend on what else the machine does: two cores take half of them.
 """
 
 import subprocess
@@ -17,14 +17,13 @@ from atgnn.checkpoint import save_model
 SCRIPT = """
 import resource, sys, time
 from atgnn import cli
-started = time.monotonic()
 failed = cli.main(["tag", *sys.argv[1:], "--format", "json"])
-print("MEASURED", failed, time.monotonic() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+print("MEASURED", failed, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
 """
 
 
 def measure(folder, minutes, *options):
-    """Seconds and gigabytes that it takes to tag a recording."""
+    """Seconds of a processor and gigabytes that it takes to tag a recording."""
     path, noise = folder / f"{minutes}.flac", np.random.default_rng(0).standard_normal(16000 * 60).astype("f4") / 20
     with soundfile.SoundFile(path, "w", 16000, 1) as file:
         for _ in range(minutes):
@@ -43,7 +42,7 @@ def test_memory_does_not_grow_with_length(tmp_path):
     seconds, long = measure(tmp_path, 12)
     assert long < short + 0.1
     assert long < 1.5
-    assert seconds < 12 * 60 / 20
+    assert seconds < 12 * 60 / 30
 
 
 @pytest.mark.slow
@@ -51,4 +50,4 @@ def test_a_large_network_fits(tmp_path):
     save_model(ATGNN([f"label {n}" for n in range(200)], "pyramid-s").eval(), tmp_path / "large.ckpt")
     seconds, gigabytes = measure(tmp_path, 2, "--checkpoint", tmp_path / "large.ckpt")
     assert gigabytes < 1.5
-    assert seconds < 2 * 60 / 3
+    assert seconds < 2 * 60 / 4
