@@ -53,7 +53,7 @@ def tag(
         out: write there instead of to standard output.
         picture: write a picture of the first recording's log-mel spectrogram and tags there.
         batch_size: windows at a time, on a CPU on each core; as many as make up ten seconds where none is given.
-        precision: bf16-mixed is sooner on processors that calculate in it, and changes scores by a few hundredths.
+        precision: bf16-mixed is sooner on processors that calculate in it, and moves scores by hundredths.
         device: where the model runs: cpu, cuda, …
     """
     timeline = timeline or format in ("audacity", "rttm")
@@ -110,6 +110,9 @@ def tag(
         from atgnn.inference.picture import draw_tags
 
         draw_tags(model, next(iter(found)), picture)
+    for path in (out, picture):
+        if path is not None and path.is_file():
+            err.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     if failed:
         raise InputError(f"{len(failed)} of {len(found) + len(failed)} recordings not tagged: " + "; ".join(failed))
 
