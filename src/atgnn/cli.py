@@ -75,17 +75,21 @@ def main(args: list[str] | None = None) -> int:
         else:
             _task(args)
     except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(f"atgnn: {error}", style="red", highlight=False, markup=False)
-        return 2
+        return _tell(str(error))
     except ArgumentError as error:
         name = next((task for task in TASKS if args[: len(task.split())] == task.split()), args[0])
         recipe = "give a recipe, -c experiments/base.yaml; " if name in LIGHTNING and "required" in str(error) else ""
-        said = f"atgnn: {in_a_sentence(str(error))}; {recipe}`atgnn {name} --help` lists the options"
-        Console(stderr=True, soft_wrap=True).print(said, style="red", highlight=False, markup=False)
-        return 2
+        return _tell(f"{in_a_sentence(str(error))}; {recipe}`atgnn {name} --help` lists the options")
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        return _tell(f"expected a path that can be used, got {error.filename} ({error.strerror}); correct it")
     except BrokenPipeError:
         return 1
     return 0
+
+
+def _tell(error: str) -> int:
+    Console(stderr=True, soft_wrap=True).print(f"atgnn: {error}", style="red", highlight=False, markup=False)
+    return 2
 
 
 def _help() -> None:

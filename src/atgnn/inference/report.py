@@ -15,7 +15,7 @@ from atgnn.audio.files import AudioFile, audio_info, read_blocks
 from atgnn.checkpoint import load_tagger
 from atgnn.errors import InputError
 from atgnn.inference.files import Precision, hear
-from atgnn.inference.formats import Format, Found, write_tags
+from atgnn.inference.formats import Format, Found, check_format, write_tags
 from atgnn.inference.sources import find_recordings
 from atgnn.inference.timeline import timeline as find_timeline
 from atgnn.module import ATGNN
@@ -65,6 +65,11 @@ def tag(
         )
     if format == "parquet" and out is None and sys.stdout.isatty():
         raise InputError("expected --out FILE for Parquet, which is binary, got none; name a file")
+    check_format(format)
+    for path in (out, picture):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()  # a path that cannot be written to is found out before hours are heard
     model = load_tagger(checkpoint)
     err = Console(stderr=True)
     if checkpoint is None:
@@ -103,7 +108,6 @@ def tag(
     if out is None:
         write_tags(found, format, sys.stdout)
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("w", encoding="utf-8", newline="") as file:
             write_tags(found, format, file)
     if picture is not None and found:
@@ -111,7 +115,7 @@ def tag(
 
         draw_tags(model, next(iter(found)), picture)
     for path in (out, picture):
-        if path is not None and path.is_file():
+        if path is not None and found:
             err.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     if failed:
         raise InputError(f"{len(failed)} of {len(found) + len(failed)} recordings not tagged: " + "; ".join(failed))
