@@ -13,12 +13,12 @@ LINK = re.compile(r"(?<=\]\()(?!https?://|#|mailto:)([^)#\s]+)")
 
 
 def on_config(config: Any) -> Any:
-    """Leave pages out of the navigation that have not been written, and take in every experiment."""
+    """Leave pages out of the navigation that have not been written, and take in experiments that it does not name."""
     config.nav = [entry for entry in config.nav if _is_there(entry)]
-    for entry in config.nav:
-        if isinstance(entry, dict) and "Experiments" in entry:
-            pages = sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "experiments").rglob("README.md"))
-            entry["Experiments"] = [pages.pop(pages.index("experiments/README.md")), *pages]
+    listed = next(entry["Experiments"] for entry in config.nav if isinstance(entry, dict) and "Experiments" in entry)
+    named = {page for entry in listed for page in (entry.values() if isinstance(entry, dict) else [entry])}
+    pages = sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "experiments").rglob("README.md"))
+    listed += [page for page in pages if page not in named]
     return config
 
 
