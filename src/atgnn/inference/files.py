@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from os import PathLike
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +22,6 @@ from atgnn.windows import Windows
 
 #: A path, or a waveform (T,) or, with several channels, (channels, T).
 Sound = str | PathLike[str] | Tensor
-
-Precision = Literal["32-true", "bf16-mixed"]
 
 
 class Tag(NamedTuple):
@@ -69,10 +67,7 @@ class Hearing:
 
 
 def hear(
-    model: TaggingModule,
-    recordings: Iterable[tuple[str, Iterable[Tensor]]],
-    batch_size: int | None = None,
-    precision: Precision = "32-true",
+    model: TaggingModule, recordings: Iterable[tuple[str, Iterable[Tensor]]], batch_size: int | None = None
 ) -> Iterator[Hearing]:
     """Hear recordings through half-overlapping windows of the model's length; windows of several share a batch.
 
@@ -84,7 +79,6 @@ def hear(
         model: in eval mode.
         recordings: a name, and the waveform at the model's sample rate as consecutive blocks (t,), of each.
         batch_size: windows at a time; where None, as many as make up ten seconds: more take memory, and no less time.
-        precision: of the network; the search for neighbours and what the labels add up to stay in 32 bit.
     """
     batch_size = batch_size or max(1, round(10 / model.clip_seconds))
     size = round(model.clip_seconds * model.tagger.frontend.sample_rate)
@@ -96,8 +90,7 @@ def hear(
         lengths = torch.tensor([len(window) for _, window in batch.windows])
         waveform = torch.stack([F.pad(window, (0, size - len(window))) for _, window in batch.windows])
         waveform = waveform / waveform.abs().amax(1, keepdim=True).clamp(min=1.0)
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=precision != "32-true"):
-            return model.score(waveform.to(model.device), lengths.to(model.device)).float().cpu()
+        return model.score(waveform.to(model.device), lengths.to(model.device)).float().cpu()
 
     for batch, logits in _side_by_side(score, _batches(recordings, size, batch_size), model.device):
         for (hearing, _), row in zip(batch.windows, logits, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -14,7 +15,7 @@ from torch import Tensor
 from atgnn.audio.files import AudioFile, audio_info, read_blocks
 from atgnn.checkpoint import load_tagger
 from atgnn.errors import InputError
-from atgnn.inference.files import Precision, hear
+from atgnn.inference.files import hear
 from atgnn.inference.formats import Format, Found, check_format, write_tags
 from atgnn.inference.sources import find_recordings
 from atgnn.inference.timeline import timeline as find_timeline
@@ -32,7 +33,7 @@ def tag(
     out: Path | None = None,
     picture: Path | None = None,
     batch_size: int | None = None,
-    precision: Precision = "32-true",
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
     device: str = "cpu",
 ) -> None:
     """Say which sounds are in recordings, and with --timeline, when.
@@ -69,7 +70,7 @@ def tag(
     for path in (out, picture):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()  # a path that cannot be written to is found out before hours are heard
+            path.open("a").close()  # a path that cannot be written to is found out before hours are heard
     model = load_tagger(checkpoint)
     err = Console(stderr=True)
     if checkpoint is None:
@@ -80,7 +81,9 @@ def tag(
             highlight=False,
         )
     if isinstance(model, ATGNN):
-        model.tagger.network = model.network.fuse()
+        model.tagger.network = model.network.fuse(torch.float32 if precision == "32-true" else torch.bfloat16)
+    elif precision != "32-true":
+        raise InputError(f"expected an ATGNN for {precision}, got {type(model).__name__}; leave --precision out")
     try:
         model.to(device)
     except (RuntimeError, AssertionError) as error:  # the latter where torch is built without CUDA
@@ -92,7 +95,7 @@ def tag(
     with Progress(*columns, console=err, transient=True) as progress:
         recordings = _watched(find_recordings(list(map(str, files))), model.tagger.frontend.sample_rate, progress)
         try:
-            for hearing in hear(model, recordings, batch_size, precision):
+            for hearing in hear(model, recordings, batch_size):
                 if hearing.error is not None:
                     failed.append(str(hearing.error))
                     continue
