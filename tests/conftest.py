@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import lightning  # noqa: F401  its log goes where standard error is when it is imported: not into a test's
 import pytest
 import soundfile
 import torch

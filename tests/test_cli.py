@@ -72,6 +72,7 @@ OVERLAY = ["--model.init_args.variant", "pyramid-nano", "--model.init_args.clip_
         (["shards", "mix", "ABSENT", "OUT", "--scenes.train", "3"], "ABSENT"),
         (["tag", "ABSENT.wav"], "ABSENT.wav"),
         (["tag", "--checkpoint", "ABSENT.ckpt", "x.wav"], "expected a checkpoint at ABSENT.ckpt, got no such file"),
+        (["tag", "ABSENT.wav", "--out", "."], "expected a path that can be used, got . (Is a directory)"),
         (["score", "ABSENT.npz"], "expected a file of scores at ABSENT.npz, got none"),
         (["probe", "ABSENT", "OUT.npz"], "ABSENT"),
         (["weights", "pack", "ABSENT.ckpt", "OUT.safetensors"], "got no such file"),

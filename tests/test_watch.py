@@ -1,11 +1,12 @@
 """What a run logs about its labels, to each kind of logger, and the page about it."""
 
 import csv
+import json
 
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
 from atgnn import ATGNN, InputError
 from atgnn.run_report import report
@@ -65,6 +66,18 @@ def test_tensorboard(clips, tmp_path):
     events.Reload()
     assert "val/spectrogram" in events.Tags()["images"]
     assert {"val/labels/text_summary", "val/confusions/text_summary"} <= set(events.Tags()["tensors"])
+
+
+@pytest.mark.slow
+def test_wandb_without_a_network(clips, tmp_path):
+    wandb = pytest.importorskip("wandb")
+    logger = WandbLogger("watch", tmp_path, offline=True)
+    train(logger, clips, tmp_path)
+    wandb.finish()
+    (media,) = tmp_path.glob("wandb/offline-run-*/files/media")
+    assert {path.parent.parent.name for path in media.rglob("*_*.*")} == {"table", "images"}
+    (labels,) = media.glob("table/val/labels_*.table.json")
+    assert [row[0] for row in json.loads(labels.read_text())["data"]] == ["Dog", "Whoosh, swoosh"]
 
 
 def test_a_logger_of_tables_and_images(tmp_path):

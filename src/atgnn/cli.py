@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Callable
 from pathlib import Path
 from pydoc import locate
@@ -14,8 +16,8 @@ from docstring_parser import parse
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from atgnn.checkpoint import load_checkpoint
 from atgnn.errors import InputError
+from atgnn.options import Help, in_a_sentence, typed
 
 LIGHTNING = {
     "fit": "train a tagger: -c experiments/base.yaml -c OVERLAY.yaml …",
@@ -74,11 +76,21 @@ def main(args: list[str] | None = None) -> int:
         else:
             _task(args)
     except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(f"atgnn: {error}", style="red", highlight=False, markup=False)
-        return 2
+        return _tell(str(error))
+    except ArgumentError as error:
+        name = next((task for task in TASKS if args[: len(task.split())] == task.split()), args[0])
+        recipe = "give a recipe, -c experiments/base.yaml; " if name in LIGHTNING and "required" in str(error) else ""
+        return _tell(f"{in_a_sentence(str(error))}; {recipe}`atgnn {name} --help` lists the options")
+    except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        return _tell(f"expected a path that can be used, got {error.filename} ({error.strerror}); correct it")
     except BrokenPipeError:
         return 1
     return 0
+
+
+def _tell(error: str) -> int:
+    Console(stderr=True, soft_wrap=True).print(f"atgnn: {error}", style="red", highlight=False, markup=False)
+    return 2
 
 
 def _help() -> None:
@@ -143,12 +155,15 @@ def _lightning(args: list[str] | None) -> None:
         subclass_mode_model=True,
         save_config_callback=SaveFitConfig,
         save_config_kwargs={"overwrite": True},
+        parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in LIGHTNING}},
         args=args,
     )
 
 
 def _check_checkpoint(args: list[str]) -> None:
     """Look at --ckpt_path before Lightning does: it reads the model's settings from it, and fails with a traceback."""
+    from atgnn.checkpoint import load_checkpoint
+
     for option, value in zip(args, [*args[1:], ""], strict=True):
         path = value if option == "--ckpt_path" else option.removeprefix("--ckpt_path=")
         if path != option and path not in ("best", "last", "null"):
@@ -178,33 +193,34 @@ def _is_about_this_run(record: logging.LogRecord) -> bool:
 def _task(args: list[str]) -> None:
     command = next((task for task in TASKS if args[: len(task.split())] == task.split()), None)
     if command is None:
-        raise InputError(f"expected a command, got {' '.join(args[:2])!r}; `atgnn --help` lists them")
-    task = TASKS[command]
-    function = cast(Callable[..., object], locate(task.function))
-    parser = ArgumentParser(prog=f"atgnn {command}", description=(function.__doc__ or "").partition("Args:")[0])
-    for number, name in enumerate(task.files):
-        option = f"--{name}" if number else name
-        kind = str if function.__annotations__[name] == "list[str]" else Path
-        parser.add_argument(option, nargs="+", type=kind, help=_parameter_help(function, name))
-    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(task.files))
-    options = [_underscored(arg) for arg in args[len(command.split()) :]]
+        given = " ".join(args[:2])
+        near = difflib.get_close_matches(given, TASKS) or difflib.get_close_matches(args[0], [*TASKS, *LIGHTNING])
+        near = near or [task for task in TASKS if task.startswith(f"{args[0]} ")]
+        known = f"perhaps {' or '.join(near)}? " if near else ""
+        raise InputError(f"expected a command, got {given!r}; {known}`atgnn --help` lists them")
+    parser, function = task_parser(command)
+    options = typed(args[len(command.split()) :], function)
     report = function(**parser.instantiate_classes(parser.parse_args(options)).as_dict())
     if report is not None:
         Console().print(str(report), highlight=False, markup=False)
 
 
+def task_parser(command: str) -> tuple[ArgumentParser, Callable[..., object]]:
+    """The parser of a command's options, and its function."""
+    task = TASKS[command]
+    function = cast(Callable[..., object], locate(task.function))
+    about = (function.__doc__ or "").partition("Args:")[0].replace("``", "`")
+    parser = ArgumentParser(prog=f"atgnn {command}", description=about, formatter_class=Help, exit_on_error=False)
+    for number, name in enumerate(task.files):
+        option = f"--{name}" if number else name
+        kind = str if function.__annotations__[name] == "list[str]" else Path
+        parser.add_argument(option, nargs="+", type=kind, help=_parameter_help(function, name))
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=set(task.files))
+    return parser, function
+
+
 def _parameter_help(function: Callable[..., object], name: str) -> str:
     return next(p.description or "" for p in parse(function.__doc__ or "").params if p.arg_name == name)
-
-
-def _underscored(arg: str) -> str:
-    """Write --max-missing as --max_missing, which jsonargparse knows."""
-    if arg == "-o":
-        return "--out"
-    if not arg.startswith("--"):
-        return arg
-    name, equals, value = arg.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value
 
 
 def run() -> None:

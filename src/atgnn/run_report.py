@@ -8,14 +8,16 @@ import io
 import math
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 from atgnn.errors import InputError
 from atgnn.scores import Scores
 
-#: Curves that share a plot.
+#: Curves that share a plot, and what tells them apart without colour.
 CURVES = {"loss": ("train/loss", "val/loss"), "mAP": ("val/mAP",), "learning rate": ("lr-Adam",)}
+STYLES = (("#0072B2", "-"), ("#D55E00", "--"))
 
 
 def report(run: Path, *, out: Path | None = None) -> str:
@@ -31,21 +33,33 @@ def report(run: Path, *, out: Path | None = None) -> str:
     if not (run / "metrics.csv").is_file():
         raise InputError(f"expected a run with metrics.csv at {run}, got none; `atgnn fit` with CSVLogger leaves one")
     out = out or run / "report.html"
+    metrics = _read(run / "metrics.csv")
+    validated = [(float(row["val/mAP"]), int(row["step"]), int(row["epoch"])) for row in metrics if row.get("val/mAP")]
+    facts = []
+    if validated:
+        best, step, epoch = max(validated)
+        facts.append(f"best val/mAP {best:.3f}, in epoch {epoch} at step {step} of {validated[-1][1]}")
     tests = {}
     for path in sorted(run.glob("checkpoints/scores*.npz")):
         scores = Scores.load(path)
-        precision = zip(scores.labels, scores.targets.sum(0).tolist(), scores.average_precision().tolist(), strict=True)
-        tests[path.name] = sorted(precision, key=lambda row: -row[2] if math.isfinite(row[2]) else 1)
+        found = scores.average_precision()
+        rows = zip(scores.labels, scores.targets.sum(0).tolist(), found.tolist(), strict=True)
+        tests[path.name] = sorted(rows, key=lambda row: -row[2] if math.isfinite(row[2]) else 1)
+        facts.append(f"{path.name}: test mAP {np.nanmean(found):.3f} over {len(scores.keys)} clips")
+        if {"parameters", "seconds", "steps"} <= scores.about.keys():
+            minutes, size = scores.about["seconds"] / 60, scores.about["parameters"] / 1e6
+            facts.append(f"{size:.2f} M parameters, trained for {scores.about['steps']} steps in {minutes:.1f} min")
     picture, config = run / "spectrogram.png", run / "config.yaml"
     page = Environment(loader=PackageLoader("atgnn", "."), autoescape=True).get_template("run_report.html")
     html = page.render(
         name=run.resolve().name,
-        curves=draw_curves(_read(run / "metrics.csv")),
-        labels=_read(run / "labels.csv"),
+        facts=facts,
+        curves=draw_curves(metrics),
+        labels=[(row["label"], int(row["clips"]), float(row["AP"])) for row in _read(run / "labels.csv")],
         confusions=_read(run / "confusions.csv")[:15],
         spectrogram=base64.b64encode(picture.read_bytes()).decode() if picture.is_file() else None,
         tests=tests,
-        config=config.read_text() if config.is_file() else "",
+        config=config.read_text(encoding="utf-8") if config.is_file() else "",
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(html, encoding="utf-8")
@@ -56,10 +70,11 @@ def draw_curves(metrics: list[dict[str, str]]) -> str:
     """Learning curves as an SVG, by optimiser step."""
     figure = Figure(figsize=(10, 3), layout="constrained")
     for ax, (title, names) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
-        for name in names:
+        for name, (color, line) in zip(names, STYLES, strict=False):
             points = [(int(row["step"]), float(row[name])) for row in metrics if row.get(name)]
             if points:
-                ax.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, label=name)
+                marker = "." if len(points) < 30 else None
+                ax.plot(*zip(*points, strict=True), line, color=color, marker=marker, label=name)
         ax.set(title=title, xlabel="step", ylim=(0, None))
         if ax.lines:
             ax.legend(frameon=False)

@@ -61,6 +61,20 @@ def test_the_graph_gives_the_same_scores(checkpoint, tmp_path, input, ending):
         torch.testing.assert_close(run(sound), scores(model, input, sound), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_a_larger_variant(tmp_path):
+    """All four stages, dilated neighbours, a label graph of 200: the size of the published networks."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = ATGNN([f"label {n}" for n in range(200)], "pyramid-s", clip_seconds=2.0).eval()
+    save_model(model, tmp_path / "model.ckpt")
+    export(tmp_path / "model.onnx", checkpoint=tmp_path / "model.ckpt")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for batch, seconds in ((1, 2.0), (2, 2.71)):
+        sound = 0.1 * torch.randn(batch, round(16000 * seconds))
+        found = torch.from_numpy(session.run(["scores"], {"waveform": sound.numpy()})[0])
+        torch.testing.assert_close(found, scores(model, "waveform", sound), rtol=0, atol=1e-4)
+
+
 def test_another_ending_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"expected OUT to end with \.onnx or \.pt2"):
         export(tmp_path / "model.tflite")

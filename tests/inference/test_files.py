@@ -7,8 +7,8 @@ import torch
 
 from atgnn import ATGNN
 from atgnn.errors import InputError
-from atgnn.inference.files import Tag, cut_windows, hear, hear_sound, score_waveform
-from atgnn.windows import window_places
+from atgnn.inference.files import Tag, cut_windows, hear, hear_sound
+from atgnn.windows import tag_windows, window_places
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,19 @@ def noise(samples, seed=1):
     return 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(seed)).clamp(-3, 3)
 
 
+@torch.inference_mode()
+def scores(model, waveform, batch_size=2):
+    """Without files, blocks and threads: all windows of a waveform at once."""
+    windows = tag_windows(model.score, waveform[None], torch.tensor([len(waveform)]), 8000, batch_size)
+    return windows.pooled()[0].sigmoid()
+
+
 def test_the_score_is_the_largest_of_the_windows(model):
     waveform = noise(20000)
     one_by_one = [model(waveform[None, start : start + 8000]).sigmoid()[0] for start in (0, 4000, 8000, 12000)]
     expected = torch.stack(one_by_one).amax(0)
-    torch.testing.assert_close(score_waveform(model, waveform, batch_size=3), expected, rtol=1e-4, atol=1e-5)
+    heard = hear_sound(model, waveform, 16000).windows.pooled()[0].sigmoid()
+    torch.testing.assert_close(heard, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("samples", [1, 399, 8000, 12000, 12001, 30001])
@@ -33,7 +41,7 @@ def test_blocks_of_any_length_are_heard_as_the_whole(model, samples):
     waveform = noise(samples)
     heard = hear_sound(model, waveform, 16000)
     assert heard.starts == window_places(torch.tensor([samples]), 8000)[1].tolist()
-    torch.testing.assert_close(heard.windows.pooled()[0].sigmoid(), score_waveform(model, waveform))
+    torch.testing.assert_close(heard.windows.pooled()[0].sigmoid(), scores(model, waveform))
     (again,) = hear(model, [("a", waveform.split(777))], batch_size=3)
     assert again.starts == heard.starts
     torch.testing.assert_close(again.windows.logits, heard.windows.logits, rtol=1e-4, atol=1e-5)
@@ -56,7 +64,24 @@ def test_recordings_share_batches_and_come_in_order(model):
     assert [hearing.name for hearing in heard] == ["0", "1", "2", "3", "broken", "last"]
     assert [str(hearing.error) for hearing in heard if hearing.error] == ["cut short"]
     for hearing in heard[:4]:
-        torch.testing.assert_close(hearing.windows.pooled()[0].sigmoid(), score_waveform(model, sounds[hearing.name]))
+        torch.testing.assert_close(hearing.windows.pooled()[0].sigmoid(), scores(model, sounds[hearing.name]))
+
+
+def test_batches_beside_each_other_are_heard_as_one_by_one(model):
+    alone = hear_sound(model, noise(100_000), 16000)
+    torch.set_num_threads(3)
+    beside = hear_sound(model, noise(100_000), 16000)
+    assert torch.get_num_threads() == 3
+    assert beside.starts == alone.starts
+    torch.testing.assert_close(beside.windows.logits, alone.windows.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_a_failure_of_the_network_is_not_lost_among_threads(model, monkeypatch):
+    monkeypatch.setattr(model, "score", None)
+    torch.set_num_threads(2)
+    with pytest.raises(TypeError, match="not callable"):
+        hear_sound(model, noise(100_000), 16000)
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 
 import lightning as L
 import numpy as np
@@ -86,7 +87,15 @@ def test_a_bad_file_does_not_lose_the_good_ones(checkpoint, files, tmp_path, cap
     assert "two.flac" in printed
 
 
-@pytest.mark.parametrize("options", [{"top": 0}, {"threshold": 1.5}, {"threshold": -0.1}])
+def test_what_parquet_needs_is_asked_for_first(checkpoint, files, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(InputError, match=r"pip install 'atgnn\[parquet\]'"):
+        tag(files, checkpoint=checkpoint, format="parquet", out=tmp_path / "a.parquet")
+    assert not (tmp_path / "a.parquet").exists()
+
+
+@pytest.mark.parametrize("options", [{"top": 0}, {"batch_size": 0}, {"threshold": 1.5}, {"threshold": -0.1}])
 def test_bad_options(checkpoint, files, options):
     with pytest.raises(InputError, match="expected --top"):
         tag(files, checkpoint=checkpoint, **options)

@@ -1,7 +1,6 @@
 """`atgnn serve`: the page in a browser, its limits, and paths that it must not take."""
 
 import json
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -12,9 +11,7 @@ import torch
 
 from atgnn.checkpoint import load_model
 from atgnn.errors import InputError
-from atgnn.inference.serve import build_page, listen
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+from atgnn.inference.serve import build_page, listen, serve
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +31,12 @@ def test_limits(tmp_path):
         listen(load_model(), str(tmp_path / "long.wav"), None, 2)
     with pytest.raises(InputError, match="drop or record one"):
         listen(load_model(), None, None, 2)
+
+
+def test_a_port_that_cannot_be():
+    pytest.importorskip("gradio")
+    with pytest.raises(InputError, match="expected a free --port at --host"):
+        serve(port=99999999)
 
 
 @pytest.mark.slow
@@ -63,29 +66,19 @@ def test_a_large_upload_is_refused(address):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
-def test_a_recording_in_a_browser(address, pytestconfig, tmp_path):
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,2300"):
-        options.add_argument(argument)
-    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    try:
-        browser.get(address)
-        clip = pytestconfig.rootpath / "data" / "mini" / "clips" / "loop_tabla.flac"
-        _wait(lambda: browser.find_elements("css selector", "input[type=file]"))[0].send_keys(str(clip))
-        _wait(lambda: browser.find_elements("css selector", "audio, #waveform, [data-testid*=waveform]"))
-        time.sleep(2)
-        browser.find_element("id", "listen").click()
-        _wait(lambda: browser.find_elements("css selector", "iframe[srcdoc]"))
-        time.sleep(1)
-        browser.save_screenshot(str(tmp_path / "page.png"))
-        assert "Tabla" in browser.find_element("tag name", "body").text
-        browser.switch_to.frame(browser.find_element("css selector", "iframe[srcdoc]"))
-        assert "score" in browser.find_element("tag name", "h1").text
-    finally:
-        browser.quit()
+def test_a_recording_in_a_browser(browser, address, pytestconfig, tmp_path):
+    browser.get(address)
+    clip = pytestconfig.rootpath / "data" / "mini" / "clips" / "loop_tabla.flac"
+    _wait(lambda: browser.find_elements("css selector", "input[type=file]"))[0].send_keys(str(clip))
+    _wait(lambda: browser.find_elements("css selector", "audio, #waveform, [data-testid*=waveform]"))
+    time.sleep(2)
+    browser.find_element("id", "listen").click()
+    _wait(lambda: browser.find_elements("css selector", "iframe[srcdoc]"))
+    time.sleep(1)
+    browser.save_screenshot(str(tmp_path / "page.png"))
+    assert "Tabla" in browser.find_element("tag name", "body").text
+    browser.switch_to.frame(browser.find_element("css selector", "iframe[srcdoc]"))
+    assert "score" in browser.find_element("tag name", "h1").text
 
 
 def _wait(look, seconds=40):

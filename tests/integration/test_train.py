@@ -10,7 +10,7 @@ import torch
 
 from atgnn import ATGNN, cli
 from atgnn.audio.files import read_audio
-from atgnn.inference.files import score_waveform
+from atgnn.inference.files import hear_sound
 from atgnn.scores import Scores
 
 
@@ -95,7 +95,7 @@ def test_whole_clips_are_scored_by_windows(trained, pytestconfig):
     assert len(predictions.keys) == index["clips"]
     longest = max(read_clips(trained / "clips" / "test"), key=lambda clip: len(clip[1]))
     assert len(longest[1]) > 16000
-    expected = score_waveform(model, longest[1])
+    expected = hear_sound(model, longest[1], 16000).windows.pooled()[0].sigmoid()
     np.testing.assert_allclose(predictions.scores[predictions.keys.index(longest[0])], expected, atol=1e-4)
     assert cli.main(["test", *args]) == 0
     assert Scores.load(run / "checkpoints" / "scores.npz").protocol == "first"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, cast
@@ -105,7 +106,8 @@ def explain_sound(
         InputError: if the model does not know the label or has no label graph, or the recording cannot be read.
     """
     if label is not None and label not in model.labels:
-        raise InputError(f"expected a label of the model ({'; '.join(model.labels)}), got {label!r}; choose one")
+        near = get_close_matches(label, model.labels, 10, 0.4) if len(model.labels) > 20 else model.labels
+        raise InputError(f"expected a label of the model (such as {'; '.join(near)}), got {label!r}; choose one")
     network = model.network.fuse()
     if not network.label_stages or not all(cast(Any, stage).gather for stage in network.label_stages):
         raise InputError("expected a model whose labels gather from patches, got one without; train with plg: true")

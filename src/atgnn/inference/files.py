@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from os import PathLike
 from typing import NamedTuple
 
@@ -16,7 +18,7 @@ from atgnn.audio.files import read_blocks
 from atgnn.audio.resample import resample
 from atgnn.errors import InputError
 from atgnn.tagging import TaggingModule
-from atgnn.windows import Windows, tag_windows
+from atgnn.windows import Windows
 
 #: A path, or a waveform (T,) or, with several channels, (channels, T).
 Sound = str | PathLike[str] | Tensor
@@ -64,39 +66,84 @@ class Hearing:
         return [Tag(label, score, 0.0, end) for score, label in pairs]
 
 
-@torch.inference_mode()
 def hear(
-    model: TaggingModule, recordings: Iterable[tuple[str, Iterable[Tensor]]], batch_size: int = 2
+    model: TaggingModule, recordings: Iterable[tuple[str, Iterable[Tensor]]], batch_size: int | None = None
 ) -> Iterator[Hearing]:
     """Hear recordings through half-overlapping windows of the model's length; windows of several share a batch.
 
     A window that goes beyond ±1 is scaled down by its peak. A recording that cannot be read has an error instead of
-    logits; the others are heard all the same.
+    logits; the others are heard all the same. On a CPU, batches are heard beside each other, one on each of torch's
+    threads: they wait for each other less than the threads of one batch do.
 
     Args:
         model: in eval mode.
         recordings: a name, and the waveform at the model's sample rate as consecutive blocks (t,), of each.
-        batch_size: windows at a time.
+        batch_size: windows at a time; where None, as many as make up ten seconds: more take memory, and no less time.
     """
+    batch_size = batch_size or max(1, round(10 / model.clip_seconds))
     size = round(model.clip_seconds * model.tagger.frontend.sample_rate)
-    batch: list[tuple[Hearing, Tensor]] = []
-    begun: deque[Hearing] = deque()
+
+    @torch.inference_mode()
+    def score(batch: Batch) -> Tensor:
+        if not batch.windows:
+            return torch.empty(0)
+        lengths = torch.tensor([len(window) for _, window in batch.windows])
+        waveform = torch.stack([F.pad(window, (0, size - len(window))) for _, window in batch.windows])
+        waveform = waveform / waveform.abs().amax(1, keepdim=True).clamp(min=1.0)
+        return model.score(waveform.to(model.device), lengths.to(model.device)).float().cpu()
+
+    for batch, logits in _side_by_side(score, _batches(recordings, size, batch_size), model.device):
+        for (hearing, _), row in zip(batch.windows, logits, strict=True):
+            hearing.logits.append(row)
+        yield from batch.ended
+
+
+class Batch(NamedTuple):
+    """Windows of recordings, and the recordings that have no window after these."""
+
+    windows: list[tuple[Hearing, Tensor]]
+    ended: list[Hearing]
+
+
+def _batches(recordings: Iterable[tuple[str, Iterable[Tensor]]], size: int, batch_size: int) -> Iterator[Batch]:
+    batch = Batch([], [])
     for name, blocks in recordings:
         hearing = Hearing(name)
         try:
             for start, window in cut_windows(blocks, size):
                 hearing.starts.append(start)
                 hearing.samples = start + len(window)
-                batch.append((hearing, window))
-                if len(batch) == batch_size:
-                    _tag_batch(model, batch, size)
-                    yield from begun
-                    begun.clear()
+                batch.windows.append((hearing, window))
+                if len(batch.windows) == batch_size:
+                    yield batch
+                    batch = Batch([], [])
         except InputError as error:
             hearing.error = error
-        begun.append(hearing)
-    _tag_batch(model, batch, size)
-    yield from begun
+        batch.ended.append(hearing)
+    yield batch
+
+
+def _side_by_side(
+    score: Callable[[Batch], Tensor], batches: Iterator[Batch], device: torch.device
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Each batch with its result, in order; a few are read ahead."""
+    first = [*islice(batches, 2)]
+    threads = torch.get_num_threads() if device.type == "cpu" and len(first) > 1 else 1
+    if threads == 1:
+        yield from ((batch, score(batch)) for batch in chain(first, batches))
+        return
+    waiting: deque[tuple[Batch, Future[Tensor]]] = deque()
+    torch.set_num_threads(1)  # for each of the threads of the pool, which are made after this
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for batch in chain(first, batches):
+                waiting.append((batch, pool.submit(score, batch)))
+                if len(waiting) > 2 * threads:
+                    batch, result = waiting.popleft()
+                    yield batch, result.result()
+            yield from ((batch, result.result()) for batch, result in waiting)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def cut_windows(blocks: Iterable[Tensor], size: int) -> Iterator[tuple[int, Tensor]]:
@@ -113,17 +160,6 @@ def cut_windows(blocks: Iterable[Tensor], size: int) -> Iterator[tuple[int, Tens
         yield first, held[:size]
     if len(held) > size:
         yield first + len(held) - size, held[-size:]
-
-
-def _tag_batch(model: TaggingModule, batch: list[tuple[Hearing, Tensor]], size: int) -> None:
-    if batch:
-        lengths = torch.tensor([len(window) for _, window in batch])
-        waveform = torch.stack([F.pad(window, (0, size - len(window))) for _, window in batch])
-        waveform = waveform / waveform.abs().amax(1, keepdim=True).clamp(min=1.0)
-        logits = model.score(waveform.to(model.device), lengths.to(model.device)).float().cpu()
-        for (hearing, _), row in zip(batch, logits, strict=True):
-            hearing.logits.append(row)
-        batch.clear()
 
 
 def hear_sound(model: TaggingModule, sound: Sound, sample_rate: int | None = None) -> Hearing:
@@ -150,12 +186,3 @@ def sound_blocks(model: TaggingModule, sound: Sound, sample_rate: int | None = N
             f"got a tensor {tuple(sound.shape)} at {sample_rate} Hz; give what is missing"
         )
     return [resample(waveform.float().cpu(), sample_rate, rate)]
-
-
-@torch.inference_mode()
-def score_waveform(model: TaggingModule, waveform: Tensor, batch_size: int = 2) -> Tensor:
-    """Scores (S,) of every label of a waveform (T,) at the model's rate: the largest over its windows."""
-    size = round(model.clip_seconds * model.tagger.frontend.sample_rate)
-    waveform = waveform[None].to(model.device)
-    lengths = torch.tensor([waveform.size(1)], device=model.device)
-    return tag_windows(model.score, waveform, lengths, size, batch_size).pooled()[0].sigmoid().cpu()

@@ -28,6 +28,19 @@ def write_tags(found: Found, format: Format, file: IO[str]) -> None:
     WRITERS[format](found, file)
 
 
+def check_format(format: Format) -> None:
+    """Find out before recordings are heard whether what a format needs is there.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if format == "parquet":
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise InputError("expected pyarrow for Parquet, got none; pip install 'atgnn[parquet]'") from error
+
+
 def _table(found: Found, file: IO[str]) -> None:
     table = Table("file", "label", "score", "start", "end")
     for name, tags in found.items():
@@ -52,11 +65,9 @@ def _csv(found: Found, file: IO[str]) -> None:
 
 
 def _parquet(found: Found, file: IO[str]) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise InputError("expected pyarrow for Parquet, got none installed; pip install 'atgnn[parquet]'") from error
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     rows = [{"file": name, **tag._asdict()} for name, tags in found.items() for tag in tags]
     numbers = [(name, pa.float64()) for name in ("score", "start", "end")]
     schema = pa.schema([("file", pa.string()), ("label", pa.string()), *numbers])

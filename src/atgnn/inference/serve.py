@@ -42,7 +42,12 @@ def serve(
     """
     page, look = build_page(load_model(checkpoint), max_seconds)
     limits = {"max_file_size": f"{max_megabytes}mb", "max_threads": 4}
-    page.queue(max_size=8).launch(server_name=host, server_port=port, share=False, **limits, **look)
+    try:
+        page.queue(max_size=8).launch(server_name=host, server_port=port, share=False, **limits, **look)
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"expected a free --host and --port, got {host} and {port} ({error}); choose another"
+        ) from error
 
 
 def build_page(model: ATGNN, max_seconds: float) -> tuple[Any, dict[str, Any]]:
@@ -64,7 +69,8 @@ def build_page(model: ATGNN, max_seconds: float) -> tuple[Any, dict[str, Any]]:
             raise gr.Error(str(error)) from error
 
     with gr.Blocks(title="atgnn", analytics_enabled=False, delete_cache=(600, 600)) as page:
-        gr.Markdown(f"# Which sounds are in a recording?\nUp to {max_seconds:g} s. Known: {'; '.join(model.labels)}.")
+        known = "; ".join(model.labels[:20]) + (f"; … {len(model.labels)} in all" if len(model.labels) > 20 else "")
+        gr.Markdown(f"# Which sounds are in a recording?\nUp to {max_seconds:g} s. Known: {known}.")
         with gr.Row():
             sound = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Recording", buttons=[])
             with gr.Column():
