@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import dataclass
 from typing import TypedDict
@@ -101,7 +102,15 @@ def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tenso
     Shape:
         returns: (T,) within ±1, and for each event its key, labels, onset and offset in seconds, level_db and speed.
     """
-    scene = torch.zeros(style.samples)
+    sounds, events = place_events(pool, style, rng)
+    scene = functools.reduce(torch.add, sounds)
+    # One factor for the whole scene keeps the levels of its events as they were drawn.
+    return scene * (PEAK / scene.abs().max().clamp(min=PEAK)), sorted(events, key=_onset)
+
+
+def place_events(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tensor, list[Event]]:
+    """The events of a scene as they are drawn, and each of them alone, in its place and at its level: (events, T)."""
+    sounds: list[Tensor] = []
     events: list[Event] = []
     count = int(rng.integers(style.events_min, style.events_max + 1))
     for sample in pool.draw(rng, count, style.distractors):
@@ -111,7 +120,8 @@ def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tenso
         level_db = round(float(rng.uniform(style.level_min_db, style.level_max_db)), 2)
         onset = int(rng.integers(style.samples - len(event) + 1))
         rms = event.square().mean().sqrt().clamp(min=1e-6)
-        scene[onset : onset + len(event)] += event * (EVENT_RMS / rms * 10 ** (level_db / 20))
+        event = event * (EVENT_RMS / rms * 10 ** (level_db / 20))
+        sounds.append(F.pad(event, (onset, style.samples - onset - len(event))))
         events.append(
             Event(
                 key=sample.key,
@@ -122,8 +132,7 @@ def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tenso
                 speed=speed,
             )
         )
-    # One factor for the whole scene keeps the levels of its events as they were drawn.
-    return scene * (PEAK / scene.abs().max().clamp(min=PEAK)), sorted(events, key=_onset)
+    return torch.stack(sounds), events
 
 
 def _play(event: Tensor, speed: float) -> Tensor:
