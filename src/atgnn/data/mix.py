@@ -92,9 +92,7 @@ def mix_shards(
 
 def _scenes(pool: EventPool, style: SceneStyle, count: int, seed: int) -> Iterator[Sample]:
     for number in range(count):
-        # Seeded one by one: a scene is the same however many come before it.
-        rng = np.random.default_rng([seed, zlib.crc32(pool.name.encode()), number])
-        scene, events = mix_scene(pool, style, rng)
+        scene, events = mix_scene(pool, style, scene_rng(seed, pool.name, number))
         heard = pool.vocabulary.indices((label for event in events for label in event["labels"]), pool.name)
         meta = {
             "labels": [pool.vocabulary.labels[i] for i in heard],
@@ -103,3 +101,8 @@ def _scenes(pool: EventPool, style: SceneStyle, count: int, seed: int) -> Iterat
             "events": events,
         }
         yield Sample(f"{pool.name}-{number:06d}", encode_flac(scene, pool.sample_rate), meta)
+
+
+def scene_rng(seed: int, split: str, number: int) -> np.random.Generator:
+    """Seeded one by one: a scene is the same however many come before it."""
+    return np.random.default_rng([seed, zlib.crc32(split.encode()), number])

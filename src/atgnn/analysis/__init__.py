@@ -1,0 +1,1 @@
+"""What runs and trained networks say when they are looked at together."""
