@@ -32,6 +32,30 @@ def mean_average_precision_interval(
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
+    mean, *resampled = resampled_mean_average_precision(scores, targets, resamples, seed)
+    reach = 1.96 * np.std(resampled, ddof=1)
+    return float(max(0, mean - reach)), float(min(1, mean + reach))
+
+
+def resampled_mean_average_precision(
+    scores: np.ndarray, targets: np.ndarray, resamples: int = 500, seed: int = 0
+) -> np.ndarray:
+    """Macro mAP of the clips as they are, and of each resample of them; the same seed draws the same clips.
+
+    Args:
+        scores: of B clips.
+        targets: 0 or 1; labels without a positive are left out.
+        resamples: R, how often as many clips are drawn, with replacement.
+        seed: of the draws.
+
+    Shape:
+        scores: (B, S).
+        targets: (B, S).
+        returns: (1 + R,).
+
+    Raises:
+        InputError: if there are fewer than two resamples.
+    """
     if resamples < 2:
         raise InputError(f"expected at least 2 resamples, got {resamples}; 500 give a steady interval")
     clips = len(scores)
@@ -43,9 +67,8 @@ def mean_average_precision_interval(
             for score, target in zip(scores.T, targets.T, strict=True)
             if target.any()
         ]
-    mean, *resampled = np.nanmean(found, axis=0)
-    reach = 1.96 * np.std(resampled, ddof=1)
-    return float(max(0, mean - reach)), float(min(1, mean + reach))
+    mean: np.ndarray = np.nanmean(found, axis=0)
+    return mean
 
 
 def _average_precision(score: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:

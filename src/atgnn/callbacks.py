@@ -7,8 +7,11 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from atgnn.errors import InputError
+from atgnn.provenance import provenance
 from atgnn.scores import Scores
 
 
@@ -58,3 +61,31 @@ class ScoreWriter(L.Callback):
         about |= {"protocol": getattr(module, "protocol", "first"), "scale": scale}
         Scores(self._keys, labels, scores, targets, about).save(path)
         self._keys, self._scores, self._targets = [], [], []
+
+
+def keep_scores(
+    trainer: L.Trainer, module: L.LightningModule, data: L.LightningDataModule, path: Path, config: Any
+) -> None:
+    """Test what a training run kept, its best weights or else its last, and write scores that say how they came to be.
+
+    Args:
+        trainer: of the run; its callbacks hold a :class:`ScoreWriter`.
+        module: what it trained.
+        data: with a test split.
+        path: the npz file to write.
+        config: of the run, with ``seed_everything`` and ``settings``.
+
+    Raises:
+        InputError: if the run keeps no checkpoint or writes no scores.
+    """
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    keepers = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
+    kept = next((path for keeper in keepers for path in (keeper.best_model_path, keeper.last_model_path) if path), None)
+    if kept is None or not any(isinstance(callback, ScoreWriter) for callback in callbacks):
+        raise InputError("expected a ModelCheckpoint and a ScoreWriter for --scores, got none; add both callbacks")
+    trainer.test(module, data, ckpt_path=kept, verbose=False)
+    scores = Scores.load(Path(kept).parent / "scores.npz")
+    measures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    scores.about |= {"settings": config.settings or {}, "seed": config.seed_everything, "measures": measures}
+    scores.about |= provenance()
+    scores.save(path)

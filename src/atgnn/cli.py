@@ -45,6 +45,10 @@ TASKS = {
     "score": Task(
         "atgnn.figures.score", "print average precisions, beside chance and a second model", files=("scores", "against")
     ),
+    "sweep": Task("atgnn.sweep.sweep", "run a W&B sweep file on this machine, and keep the scores of its runs"),
+    "compare": Task(
+        "atgnn.analysis.compare.compare", "compare runs over seeds and clips, with intervals", files=("runs",)
+    ),
     "report": Task("atgnn.run_report.report", "write a page about a run: curves, labels, confusions"),
     "probe": Task("atgnn.baselines.probe.probe", "fit a linear probe on mean log-mels, a floor to compare with"),
     "table": Task("atgnn.pages.write_results", "write results of `atgnn score` into a page", files=("results",)),
@@ -93,6 +97,7 @@ def _lightning(args: list[str] | None) -> None:
     import lightning as L
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+    from atgnn.callbacks import keep_scores
     from atgnn.data.datamodule import ShardDataModule
     from atgnn.tagging import TaggingModule
     from atgnn.transfer import start_from
@@ -102,6 +107,8 @@ def _lightning(args: list[str] | None) -> None:
 
         def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
             parser.add_argument("--weights", type=Path | None, help="start from this checkpoint, whatever its labels")
+            parser.add_argument("--scores", type=Path | None, help="after training, test and write the scores here")
+            parser.add_argument("--settings", type=dict | None, help="what this run varies, kept with its scores")
             parser.link_arguments("data.labels", "model.init_args.labels", apply_on="instantiate")
             parser.link_arguments("model.init_args.sample_rate", "data.sample_rate")
             parser.link_arguments("model.init_args.clip_seconds", "data.crop_seconds")
@@ -115,6 +122,10 @@ def _lightning(args: list[str] | None) -> None:
         def before_fit(self) -> None:
             if weights := self.config.fit.weights:
                 Console().print(f"Weights of {weights}:\n{start_from(self.model, weights)}", highlight=False)
+
+        def after_fit(self) -> None:
+            if scores := self.config.fit.scores:
+                keep_scores(self.trainer, self.model, self.datamodule, scores, self.config.fit)
 
     class SaveFitConfig(SaveConfigCallback):
         """Keep the config of a training run; a test of it leaves the file alone."""
@@ -149,6 +160,7 @@ def _quiet_lightning() -> None:
     for message in (
         ".*IterableDataset.*has `__len__` defined.*",  # ours is configured for each worker
         ".*treespec, LeafSpec.*",
+        ".*LightningCLI's args parameter.*",
         ".*smaller than the logging interval.*",
         ".*does not have many workers.*",
         ".*The dirpath has changed.*",

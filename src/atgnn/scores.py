@@ -88,6 +88,12 @@ class Scores:
         except (KeyError, ValueError, EOFError, BadZipFile) as error:
             raise InputError(f"expected scores written by `atgnn test` in {path}, got something else") from error
 
+    def sorted(self) -> Scores:
+        """The same scores in the order of their keys, so that runs can be paired clip by clip."""
+        order = np.argsort(np.array(self.keys, dtype=np.str_))
+        keys = [self.keys[i] for i in order]
+        return Scores(keys, self.labels, self.scores[order], self.targets[order], self.about)
+
     @property
     def protocol(self) -> str:
         """What was scored of a clip: "first" or "windows"."""
