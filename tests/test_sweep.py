@@ -105,11 +105,11 @@ def test_finished_runs_are_not_repeated_and_a_failed_one_stops_no_other(
     monkeypatch.setattr(module, "in_parallel", lambda function, items, *_, **__: [run(item) for item in items])
     file = write(tmp_path)
     with pytest.raises(InputError, match="expected 8 runs to finish, got 4 that failed: k=9: see log"):
-        sweep(file)
+        sweep([file])
     assert len(ran) == 8
     ran.clear()
     with pytest.raises(InputError, match="expected 4 runs to finish"):
-        sweep(file)
+        sweep([file])
     assert all("k=9" in path.name for path in ran)
 
 

@@ -29,12 +29,12 @@ class SceneProbe(L.Callback):
     where labels gather from patches, and :func:`~atgnn.analysis.label_graph.label_graph` where they support each other.
 
     Args:
-        clips: shards of single events that scenes are mixed of.
+        clips: shards of single events that scenes are mixed of; networks with other labels are let be.
         split: split of the events.
-        scenes: how many, but no more than there are test batches.
+        scenes: how many, but no more than two for each test batch.
     """
 
-    def __init__(self, clips: str = "data/shards/mini/clips", split: str = "test", scenes: int = 20) -> None:
+    def __init__(self, clips: str = "data/shards/mini/clips", split: str = "test", scenes: int = 38) -> None:
         self.clips, self.split, self.scenes = Path(clips), split, scenes
         self._untrained: dict[str, float] = {}
 
@@ -49,7 +49,8 @@ class SceneProbe(L.Callback):
         log_measures(module, self._untrained, "untrained")
 
     def _look(self, trainer: L.Trainer, module: L.LightningModule, batches: int) -> dict[str, float]:
-        if not isinstance(module, ATGNN):
+        (index,) = read_splits(self.clips, [self.split])
+        if not isinstance(module, ATGNN) or module.labels != index.labels:
             return {}
         training, state = module.training, torch.get_rng_state()
         module.eval()
@@ -58,7 +59,7 @@ class SceneProbe(L.Callback):
                 self.clips,
                 module.tagger.frontend,
                 split=self.split,
-                scenes=min(self.scenes, batches),
+                scenes=min(self.scenes, 2 * batches),
                 seconds=module.clip_seconds,
             )
         )
