@@ -15,7 +15,7 @@ empty  :=
 space  := $(empty) $(empty)
 others  = [$(subst $(space),$(comma),$(filter-out $(1),$(FOLDS)))]
 
-.PHONY: setup demo results folds test test-fast lint docs figures clean
+.PHONY: setup demo results folds experiments pages test test-fast lint docs figures clean
 
 setup: $(VENV)/.done
 
@@ -36,9 +36,9 @@ demo: setup $(CLIPS) $(SCENES)
 $(CLIPS): | setup
 	$(BIN)/atgnn shards write data/mini $@
 
-$(SCENES): | $(CLIPS)
+data/shards/mini/fast data/shards/mini/full: | $(CLIPS)
 	$(BIN)/atgnn shards mix $(CLIPS) $@ --duration 4 --speed.train 0.25 --scenes.val 100 --scenes.test 300 \
-	    --scenes.train $(if $(FAST),192,2400)
+	    --scenes.train $(if $(filter %/fast,$@),192,2400)
 
 # The figures of finished runs into the repository, and from there into its pages.
 results: setup
@@ -66,6 +66,37 @@ runs/clips/%/probe.npz: | data/shards/clips
 data/shards/clips: | setup
 	@[ -n "$(SOURCE)" ] || { echo "expected SOURCE=…, a folder with manifest.csv (file,labels,group,fold)"; exit 2; }
 	$(BIN)/atgnn shards write $(SOURCE) $@ --split-by fold --min-clips 8
+
+# All experiments, in order of their value; what is finished is not repeated, so stop and go on at any time. FAST=1 only
+# proves that all run. Needs SOURCE=… for clips with folds, see data/shards/clips.
+EXPERIMENTS := mlg graph baselines/tuning baselines labels depth-limits k depth size domain search
+SWEEPS      := $(foreach e,$(EXPERIMENTS),$(shell grep -ls ^method: experiments/$(e)/*.yaml))
+SHARDS      := data/shards/mini/full data/shards/clips data/shards/clips32 data/shards/planted data/shards/domain
+
+experiments: $(SHARDS)
+	$(BIN)/atgnn sweep $(if $(FAST),$(filter-out %/tuning/%,$(SWEEPS)) --fast true,$(SWEEPS)) --jobs 2
+	$(if $(FAST),,$(MAKE) pages)
+
+# Scenes in which three labels are followed by another one, and scenes in which they are not, to train and test on.
+data/shards/planted: | $(CLIPS)
+	rm -rf $@.clips $@.free && mkdir -p $@.clips
+	for kind in planted free; do for split in train test; do cp -r $(CLIPS)/$$split $@.clips/$${kind}_$$split; done; done
+	$(BIN)/atgnn shards mix $@.clips $@.free --duration 4 --scenes.free_train 2400 --scenes.free_test 300 \
+	    --speed.free_train 0.25
+	$(BIN)/atgnn shards mix $@.clips $@.part --duration 4 --scenes.planted_train 2400 --scenes.planted_test 300 \
+	    --speed.planted_train 0.25 --overwrite true \
+	    --companions '{Tabla: "Beep, bleep", Bass drum: Cymbal, Synthesizer: Snare drum}'
+	mv $@.free/* $@.part/ && rm -r $@.clips $@.free && mv $@.part $@
+
+data/shards/clips32: | data/shards/clips
+	$(BIN)/atgnn shards write $(SOURCE) $@ --split-by fold --min-clips 8 --sample-rate 32000
+
+# Two sources of the same manifest, each in its folds: splits lmms-common-0 …, sonic-pi-samples-0 ….
+data/shards/domain: | data/shards/clips
+	sed -nE '1s/,source,/,split,/p; s%^(.*),(lmms-common|sonic-pi-samples),(.*),([0-4])\r?$$%$(abspath $(SOURCE))/\1,\2-\4,\3,\4%p' \
+	    $(SOURCE)/manifest.csv > $@.csv
+	$(BIN)/atgnn shards write $@.csv $@ --split-by split --min-clips 8
+	rm $@.csv
 
 test: setup
 	$(BIN)/python -m pytest

@@ -38,6 +38,8 @@ def test_measures_by_name(runs: Path) -> None:
     assert measure(scores, "mAP") == 0.31
     assert measure(scores, "untrained/nmi") == 0.5
     assert (measure(scores, "mAP:free"), measure(scores, "mAP:test")) == (1, 0.5)
+    assert measure(scores, "mAP:test|free") == 0.5
+    assert np.isnan(measure(scores, "mAP:test|none"))
     assert np.isnan([measure(scores, name) for name in ("mAP:none", "nothing")]).all()
     assert family(scores, "energy") == {"01": 1.0, "02": 1 / 3}
 

@@ -37,6 +37,7 @@ def test_a_run_keeps_what_its_callbacks_saw(tmp_path: Path, pytestconfig: pytest
         "test/share/4", "test/weight/4", "test/links", "untrained/purity/1", "untrained/deletion/plg/0.4",
     }  # fmt: skip
     assert expected <= logged.keys()
+    assert logged["test/cost/memory_mb"] > 0.1
     assert logged["test/purity_by_chance/1"] == pytest.approx(logged["untrained/purity_by_chance/1"])
 
 

@@ -10,6 +10,7 @@ import torch
 
 from atgnn.data.index import read_index
 from atgnn.data.scenes import EventPool, SceneStyle, mix_scene, place_events
+from atgnn.errors import InputError
 
 CLIPS = [["a"]] * 8 + [["b"], ["c", "a"], [], []]
 
@@ -68,3 +69,18 @@ def test_a_scene_is_the_sum_of_its_events(write_clips: Callable[..., Path]) -> N
         assert sound[inside].square().mean().sqrt().item() == pytest.approx(0.1 * 10 ** (event["level_db"] / 20))
         assert sound[: inside.start].abs().sum() + sound[inside.stop :].abs().sum() == 0
     torch.testing.assert_close(scene, sounds[0] + sounds[1])
+
+
+def test_companions_follow_and_are_looked_for_in_vain(write_clips: Callable[..., Path]) -> None:
+    clips = [["a"]] * 3 + [["b"]] * 3 + [["c"]] * 3
+    pool = EventPool(read_index(write_clips({"train": clips}) / "train"))
+    drawn = [
+        [sample.meta["labels"][0] for sample in pool.draw(np.random.default_rng(seed), 3, 0.0, {"a": "b"})]
+        for seed in range(40)
+    ]
+    followed = ["".join(scene) for scene in drawn if "a" in scene[:2]]
+    assert len(followed) > 10
+    assert all("b" in scene for scene in followed)
+    assert any("ca" in scene for scene in followed)
+    with pytest.raises(InputError, match="expected clips of the companion 'd' in split 'train', got none"):
+        pool.draw(np.random.default_rng(0), 9, 0.0, {"a": "d"})

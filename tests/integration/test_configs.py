@@ -1,5 +1,6 @@
 """Every YAML in the repository is one that the command understands."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,12 @@ import yaml
 from lightning.pytorch.cli import LightningCLI
 
 from atgnn import cli
+from atgnn.sweep import expand
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "experiments").rglob("*.yaml"))
+YAMLS = sorted((ROOT / "experiments").rglob("*.yaml"))
+SWEEPS = [path for path in YAMLS if "method" in yaml.safe_load(path.read_text())]
+FILES = [path for path in YAMLS if path not in SWEEPS]
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
@@ -20,6 +24,32 @@ def test_fit_accepts_the_overlay(path, monkeypatch, capsys):
         cli.main(["fit", "-c", str(ROOT / "experiments" / "base.yaml"), "-c", str(path)])
     for key in _leaves(yaml.safe_load(path.read_text())):
         assert _has(parsed.value.config, key), f"{path.name}: {'.'.join(key)} got lost"
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=[str(path.relative_to(ROOT)) for path in SWEEPS])
+def test_every_command_of_a_sweep_is_understood(path, monkeypatch, capsys):
+    """Each run, seeds aside, parses, varies what it says, and finds its callbacks."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(LightningCLI, "instantiate_classes", _stop)
+    runs = expand(path)
+    assert len({run.scores for run in runs}) == len(runs)
+    for run in expand(path, fast=True):
+        with pytest.raises(_Parsed) as parsed:
+            cli.main(run.args)
+        config = parsed.value.config
+        assert config.settings == run.settings
+        for option, value in run.settings.items():
+            name = option.replace("model.", "model.init_args.")
+            if option not in ("config", "model"):
+                assert _plain(config[name]) == value, option
+        asked = [word.split("=", 1)[1] for word in run.args if word.startswith("--trainer.callbacks+=")]
+        assert [callback.class_path for callback in config.trainer.callbacks][
+            len(config.trainer.callbacks) - len(asked) :
+        ] == asked
+
+
+def _plain(value):
+    return json.loads(json.dumps(value.as_dict() if hasattr(value, "as_dict") else value))
 
 
 class _Parsed(Exception):

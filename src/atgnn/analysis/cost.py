@@ -73,8 +73,12 @@ def _kept(model: TaggingModule, waveform: Tensor) -> int:
 
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.train()
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model(waveform)
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        model(waveform.clone())
     for name, buffer in model.named_buffers():
         buffer.copy_(buffers[name])  # BatchNorm has counted the pass
     return sum(sizes.values())

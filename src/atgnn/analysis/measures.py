@@ -34,7 +34,8 @@ def measures(
     """Tell what runs measured: mean ± 95 % interval over seeds, a row for each setting, and draw it.
 
     A measure is called as the run logged it, without "test/": mAP, cost/latency_ms, purity/3, untrained/purity/3, …;
-    "mAP:free" is the mAP of the clips whose names begin with "free". Runs without a measure leave its cell empty.
+    "mAP:free" is the mAP of the clips whose names begin with "free", "mAP:free|bound" over the labels that both kinds
+    have. Runs without a measure leave its cell empty.
 
     Args:
         runs: files of scores, or folders of them, as `atgnn sweep` writes them.
@@ -73,12 +74,14 @@ def measures(
 
 def measure(scores: Scores, name: str) -> float:
     """One measure of a run; NaN where it has none."""
-    head, _, prefix = name.partition(":")
-    if prefix:
-        own = [row for row, key in enumerate(scores.keys) if key.startswith(prefix)]
-        keys = [scores.keys[row] for row in own]
-        part = Scores(keys, scores.labels, scores.scores[own], scores.targets[own], scores.about)
-        return float(np.nanmean(part.average_precision())) if own and head == "mAP" else float("nan")
+    head, _, prefixes = name.partition(":")
+    if prefixes:
+        parts = [[key.startswith(prefix) for key in scores.keys] for prefix in prefixes.split("|")]
+        labels = np.all([scores.targets[part].any(0) for part in parts], axis=0)
+        if head != "mAP" or not labels.any():
+            return float("nan")
+        own = Scores([], [], scores.scores[parts[0]][:, labels], scores.targets[parts[0]][:, labels])
+        return float(own.average_precision().mean())
     logged = scores.about.get("measures", {})
     return float(logged.get(f"test/{name}", logged.get(name, np.nan)))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 import torch
@@ -46,6 +47,7 @@ class SceneStyle:
         level_max_db: level of the loudest events.
         distractors: probability that an event is a clip without a label.
         speed: events are played faster or slower by up to this share, pitch and all.
+        companions: labels, and the label that the next event after each has.
     """
 
     samples: int
@@ -55,6 +57,7 @@ class SceneStyle:
     level_max_db: float = 0.0
     distractors: float = 0.1
     speed: float = 0.0
+    companions: Mapping[str, str] = field(default_factory=dict)
 
 
 class EventPool:
@@ -79,16 +82,35 @@ class EventPool:
         if not self._carriers:
             raise InputError(f"expected labelled clips, got none in split '{split.name}'; leave it out of --scenes")
 
-    def draw(self, rng: Generator, events: int, distractors: float) -> list[Sample]:
-        """Draw different clips, the first of them labelled; fewer where the split has fewer."""
+    def draw(
+        self, rng: Generator, events: int, distractors: float, companions: Mapping[str, str] | None = None
+    ) -> list[Sample]:
+        """Draw different clips, the first of them labelled, companions next; fewer where the split has fewer."""
         drawn: dict[int, None] = {}
+        due: list[list[int]] = []
         for _ in range(10 * events):
-            unlabelled = drawn and self._unlabelled and rng.random() < distractors
-            clips = self._unlabelled if unlabelled else self._carriers[rng.integers(len(self._carriers))]
-            drawn[clips[rng.integers(len(clips))]] = None
+            if due:
+                clips = due.pop()
+            else:
+                unlabelled = drawn and self._unlabelled and rng.random() < distractors
+                clips = self._unlabelled if unlabelled else self._carriers[rng.integers(len(self._carriers))]
+            clip = clips[rng.integers(len(clips))]
+            if companions and clip not in drawn:
+                due = [
+                    self._with(companions[name]) for name in self._samples[clip].meta["labels"] if name in companions
+                ]
+            drawn[clip] = None
             if len(drawn) == events:
                 break
         return [self._samples[n] for n in drawn]
+
+    def _with(self, label: str) -> list[int]:
+        clips = [n for n, sample in enumerate(self._samples) if label in sample.meta["labels"]]
+        if not clips:
+            raise InputError(
+                f"expected clips of the companion '{label}' in split '{self.name}', got none; name another"
+            )
+        return clips
 
 
 def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tensor, list[Event]]:
@@ -113,7 +135,7 @@ def place_events(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Te
     sounds: list[Tensor] = []
     events: list[Event] = []
     count = int(rng.integers(style.events_min, style.events_max + 1))
-    for sample in pool.draw(rng, count, style.distractors):
+    for sample in pool.draw(rng, count, style.distractors, style.companions):
         speed = round(float(rng.uniform(1 - style.speed, 1 + style.speed)), 3) if style.speed else 1.0
         event = read_audio(io.BytesIO(sample.flac), pool.sample_rate, name=sample.key)
         event = _cut(_play(event, speed), style.samples, rng, round(FADE_SECONDS * pool.sample_rate))
