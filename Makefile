@@ -9,6 +9,9 @@ SCENES := data/shards/mini/$(KIND)
 RUN    := runs/mini/$(KIND)-seed$(SEED)
 HEARD  := data/mini/clips/loop_safari.flac
 
+TRAIN_SCENES ?= 2400
+TEST_SCENES  ?= 300
+
 FOLDS  := fold0 fold1 fold2 fold3 fold4
 comma  := ,
 empty  :=
@@ -37,8 +40,8 @@ $(CLIPS): | setup
 	$(BIN)/atgnn shards write data/mini $@
 
 data/shards/mini/fast data/shards/mini/full: | $(CLIPS)
-	$(BIN)/atgnn shards mix $(CLIPS) $@ --duration 4 --speed.train 0.25 --scenes.val 100 --scenes.test 300 \
-	    --scenes.train $(if $(filter %/fast,$@),192,2400)
+	$(BIN)/atgnn shards mix $(CLIPS) $@ --duration 4 --speed.train 0.25 --scenes.val 100 --scenes.test $(TEST_SCENES) \
+	    --scenes.train $(if $(filter %/fast,$@),192,$(TRAIN_SCENES))
 
 # The figures of finished runs into the repository, and from there into its pages.
 results: setup
@@ -70,20 +73,34 @@ data/shards/clips: | setup
 # All experiments, in order of their value; what is finished is not repeated, so stop and go on at any time. FAST=1 only
 # proves that all run. Needs SOURCE=… for clips with folds, see data/shards/clips.
 EXPERIMENTS := mlg graph baselines/tuning baselines labels depth-limits k depth size domain search
-SWEEPS      := $(foreach e,$(EXPERIMENTS),$(shell grep -ls ^method: experiments/$(e)/*.yaml))
+SWEEPS      := $(foreach e,$(filter-out $(if $(FAST),baselines/tuning),$(EXPERIMENTS)),$(shell grep -ls ^method: experiments/$(e)/*.yaml))
 SHARDS      := data/shards/mini/full data/shards/clips data/shards/clips32 data/shards/planted data/shards/domain
 
-experiments: $(SHARDS)
-	$(BIN)/atgnn sweep $(if $(FAST),$(filter-out %/tuning/%,$(SWEEPS)) --fast true,$(SWEEPS)) --jobs 2
-	$(if $(FAST),,$(MAKE) pages)
+ifdef FAST
+# In a folder of its own, with few scenes.
+experiments: setup
+	mkdir -p runs/fast/data && ln -sfn $(abspath experiments) runs/fast/ && ln -sfn $(abspath data/mini) runs/fast/data/
+	$(MAKE) -C runs/fast -f $(abspath Makefile) -o setup VENV=$(abspath $(VENV)) SOURCE=$(abspath $(SOURCE)) FAST= \
+	    TRAIN_SCENES=48 TEST_SCENES=32 $(SHARDS)
+	cd runs/fast && $(abspath $(BIN))/atgnn sweep $(SWEEPS) --fast true --jobs 2
+else
+experiments: setup $(SHARDS)
+	$(BIN)/atgnn sweep $(SWEEPS) --jobs 2
+	$(MAKE) pages
+endif
+
+# Tables and figures of the experiments, from the runs that are there.
+pages: setup
+	for page in experiments/*/page.sh; do echo "== $$page"; PATH="$(abspath $(BIN)):$$PATH" bash -eu $$page || exit; done
 
 # Scenes in which three labels are followed by another one, and scenes in which they are not, to train and test on.
 data/shards/planted: | $(CLIPS)
 	rm -rf $@.clips $@.free && mkdir -p $@.clips
 	for kind in planted free; do for split in train test; do cp -r $(CLIPS)/$$split $@.clips/$${kind}_$$split; done; done
-	$(BIN)/atgnn shards mix $@.clips $@.free --duration 4 --scenes.free_train 2400 --scenes.free_test 300 \
+	$(BIN)/atgnn shards mix $@.clips $@.free --duration 4 --scenes.free_train $(TRAIN_SCENES) --scenes.free_test $(TEST_SCENES) \
 	    --speed.free_train 0.25
-	$(BIN)/atgnn shards mix $@.clips $@.part --duration 4 --scenes.planted_train 2400 --scenes.planted_test 300 \
+	$(BIN)/atgnn shards mix $@.clips $@.part --duration 4 --scenes.planted_train $(TRAIN_SCENES) \
+	    --scenes.planted_test $(TEST_SCENES) \
 	    --speed.planted_train 0.25 --overwrite true \
 	    --companions '{Tabla: "Beep, bleep", Bass drum: Cymbal, Synthesizer: Snare drum}'
 	mv $@.free/* $@.part/ && rm -r $@.clips $@.free && mv $@.part $@

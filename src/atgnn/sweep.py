@@ -16,6 +16,7 @@ import yaml
 
 from atgnn.data.parallel import in_parallel
 from atgnn.errors import InputError
+from atgnn.pages import replace_between
 
 Settings = dict[str, Any]
 FAST = (
@@ -84,6 +85,25 @@ def sweep(
     if failed:
         raise InputError(f"expected {len(todo)} runs to finish, got {len(failed)} that failed: {'; '.join(failed)}")
     return f"{len(runs)} runs, {len(todo)} of them now: {runs[0].scores.parent}"
+
+
+def progress(files: list[Path], *, page: Path | None = None, marker: str = "runs") -> str:
+    """Say which runs of sweep files have no scores yet, and write it into a page.
+
+    Args:
+        files: YAML files of sweeps.
+        page: Markdown page with the lines <!-- MARKER --> and <!-- /MARKER -->.
+        marker: name of these lines.
+    """
+    runs = [run.scores for file in files for run in expand(file)]
+    missing = sorted(f"`{run.stem}`" for run in runs if not run.exists())
+    text = f"All {len(runs)} runs are there."
+    if missing:
+        text = f"{len(runs) - len(missing)} of {len(runs)} runs are there, so that what follows is not final. Missing: "
+        text += f"{', '.join(missing)}."
+    if page is not None:
+        replace_between(page, marker, text)
+    return text
 
 
 def expand(file: Path, out: Path | None = None, *, fast: bool = False) -> list[Run]:

@@ -41,6 +41,8 @@ def test_measures_by_name(runs: Path) -> None:
     assert measure(scores, "mAP:test|free") == 0.5
     assert np.isnan(measure(scores, "mAP:test|none"))
     assert np.isnan([measure(scores, name) for name in ("mAP:none", "nothing")]).all()
+    assert (measure(scores, "energy/last"), measure(scores, "untrained/nmi")) == (1 / 3, 0.5)
+    assert np.isnan(measure(scores, "rank/last"))
     assert family(scores, "energy") == {"01": 1.0, "02": 1 / 3}
 
 

@@ -35,7 +35,7 @@ def measures(
 
     A measure is called as the run logged it, without "test/": mAP, cost/latency_ms, purity/3, untrained/purity/3, …;
     "mAP:free" is the mAP of the clips whose names begin with "free", "mAP:free|bound" over the labels that both kinds
-    have. Runs without a measure leave its cell empty.
+    have; "energy/last" is the last of the family energy/01, energy/02, …. Runs without a measure leave its cell empty.
 
     Args:
         runs: files of scores, or folders of them, as `atgnn sweep` writes them.
@@ -82,6 +82,8 @@ def measure(scores: Scores, name: str) -> float:
             return float("nan")
         own = Scores([], [], scores.scores[parts[0]][:, labels], scores.targets[parts[0]][:, labels])
         return float(own.average_precision().mean())
+    if name.endswith("/last"):
+        return [float("nan"), *family(scores, name.removesuffix("/last")).values()][-1]
     logged = scores.about.get("measures", {})
     return float(logged.get(f"test/{name}", logged.get(name, np.nan)))
 
