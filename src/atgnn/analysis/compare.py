@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
@@ -18,8 +19,7 @@ from atgnn.errors import InputError
 from atgnn.pages import replace_between
 from atgnn.scores import Scores
 
-HEADER = ("data", "setting", "seeds", "mAP", "difference", "over seeds", "over clips", "p", "parameters", "minutes")
-MIN_WIDTH = {"setting": 20, "mAP": 13}
+HEADER = ("data", "setting", "seeds", "mAP", "Δ", "over seeds", "over clips", "p", "parameters", "minutes")
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,11 @@ def compare(
     """
     rows = compare_runs(read_runs(runs), reference, resamples)
     for data in dict.fromkeys(row.data for row in rows):
-        table = Table(title=f"{data}: mean ± 95 % interval over seeds; difference from the first line's".lstrip(": "))
+        table = Table(
+            title=f"{data}: mean ± 95 % interval over seeds; Δ from the first line's".lstrip(": "), box=box.SIMPLE
+        )
         for name in HEADER[1:8]:
-            table.add_column(name, justify="left" if name == "setting" else "right", min_width=MIN_WIDTH.get(name))
+            table.add_column(name, justify="left" if name == "setting" else "right", no_wrap=name in ("mAP", "Δ", "p"))
         for row in rows:
             if row.data == data:
                 table.add_row(*row.cells()[1:8])

@@ -99,7 +99,7 @@ class MaxRelativeConv(GraphConv):
 
     def combine(self, target: Tensor, gathered: Tensor) -> Tensor:
         """Alternate the channels of node and difference, which decides what shares a group of φ."""
-        return self.nn(torch.stack((target, gathered), dim=-1).flatten(1))
+        return self.nn(torch.stack((target, gathered), dim=1).transpose(1, 2).flatten(1))
 
 
 class EdgeConv(GraphConv):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from atgnn.nn.linear import Linear, linear
+
 
 class GroupedLinear(nn.Module):
     """Map nodes linearly in groups of channels: a 1×1 convolution with groups, on flat nodes.
@@ -32,10 +34,8 @@ class GroupedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C) to (N, D)."""
-        x = x.view(x.size(0), self.groups, -1).transpose(0, 1)
-        weight = self.weight.view(self.groups, -1, self.weight.size(1)).transpose(1, 2)
-        bias = self.bias.view(self.groups, 1, -1)
-        return torch.baddbmm(bias, x, weight).transpose(0, 1).flatten(1)
+        parts = (part.chunk(self.groups, dim) for part, dim in ((x, 1), (self.weight, 0), (self.bias, 0)))
+        return torch.cat([linear(*part) for part in zip(*parts, strict=True)], dim=1)
 
 
 class StochasticDepth(nn.Module):
@@ -89,8 +89,8 @@ class FeedForward(nn.Module):
     def __init__(self, channels: int, ratio: int = 4, drop_path: float = 0.0, residual: bool = True) -> None:
         super().__init__()
         hidden = ratio * channels
-        self.expand = nn.Sequential(nn.Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.GELU())
-        self.project = nn.Sequential(nn.Linear(hidden, channels), nn.BatchNorm1d(channels))
+        self.expand = nn.Sequential(Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.GELU())
+        self.project = nn.Sequential(Linear(hidden, channels), nn.BatchNorm1d(channels))
         self.drop_path = StochasticDepth(drop_path)
         self.residual = residual
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from atgnn.nn.linear import by_onednn, linear
 
 Backend = Literal["auto", "dense", "torch_cluster"]
 
@@ -54,17 +55,21 @@ def _running_max(x: Tensor, index: Tensor, track: bool = False) -> tuple[Tensor,
     """Largest value over each neighbourhood, by K in-place maxima, and on request which neighbour has it (N, C)."""
     first, *others = index.t().contiguous().unbind()
     best = x.index_select(0, first)
-    winner = best.new_zeros(best.shape, dtype=torch.int16) if track else None
+    if not track:
+        for rows in others:
+            torch.maximum(best, x.index_select(0, rows), out=best)
+        return best, None
+    # The last neighbour that is larger than all before it; by a maximum of numbers, the fastest way there is.
+    winner = best.new_zeros(best.shape, dtype=torch.uint8 if len(others) < 256 else torch.int16)
     for number, rows in enumerate(others, start=1):
         value = x.index_select(0, rows)
-        if winner is not None:
-            winner.masked_fill_(value > best, number)
+        torch.maximum(winner, (value > best).to(winner.dtype).mul_(number), out=winner)
         torch.maximum(best, value, out=best)
     return best, winner
 
 
 class _GatherMax(torch.autograd.Function):
-    """Keeps for the way back which neighbour won, two bytes a channel, instead of every neighbour's values."""
+    """Keeps for the way back which neighbour won, a byte a channel, instead of every neighbour's values."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
@@ -173,15 +178,20 @@ def _dense_search(x: Tensor, y: Tensor, k: int, num_clips: int, chunk_bytes: int
     offset = torch.arange(num_clips, device=x.device).view(-1, 1, 1) * num_sources
 
     targets = min(max(1, chunk_bytes // (4 * num_sources)), num_targets)
-    clips = max(1, chunk_bytes // (4 * num_sources * targets))
+    # oneDNN, the faster where it is used, multiplies two matrices at a time.
+    by_clip = by_onednn(x)
+    clips = 1 if by_clip else max(1, chunk_bytes // (4 * num_sources * targets))
+    y = -2 * y
     index = torch.empty(num_clips, num_targets, k, dtype=torch.long, device=x.device)
     for b in range(0, num_clips, clips):
-        source = y[b : b + clips].transpose(1, 2)
         for i in range(0, num_targets, targets):
-            constant = square[b : b + clips]
+            target, source, constant = x[b : b + clips, i : i + targets], y[b : b + clips], square[b : b + clips]
+            if by_clip:
+                distance = linear(target[0], source[0], constant[0, 0]).unsqueeze(0)
+            else:
+                distance = torch.baddbmm(constant, target, source.transpose(1, 2))
             if bias is not None:
-                constant = constant + bias[i : i + targets]
-            distance = torch.baddbmm(constant, x[b : b + clips, i : i + targets], source, alpha=-2)
+                distance += bias[i : i + targets]
             index[b : b + clips, i : i + targets] = smallest(distance, k)
     return index.add_(offset).view(-1, k)
 
@@ -196,8 +206,10 @@ def smallest(distance: Tensor, k: int) -> Tensor:
         distance: (B, N, M).
         returns: (B, N, k).
     """
-    groups = math.gcd(distance.size(-1), 64)
-    if groups < 4 * k or distance.size(-1) < 4 * groups:
+    length = distance.size(-1)
+    divisors = [2**power for power in range(11) if length % 2**power == 0]
+    groups = min(divisors, key=lambda groups: groups + k * length // groups)  # numbers that are looked at
+    if groups <= k or 3 * (groups + k * length // groups) > 2 * length:
         return distance.topk(k, dim=-1, largest=False).indices
     grouped = distance.unflatten(-1, (-1, groups))
     nearest = grouped.amin(-2).topk(k, dim=-1, largest=False, sorted=False).indices

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from atgnn.nn.conv import MaxRelativeConv
 from atgnn.nn.dense import FeedForward, StochasticDepth
 from atgnn.nn.graph import Backend, Neighbors, knn
+from atgnn.nn.linear import Linear
 
 
 class PatchLabelBlock(nn.Module):
@@ -94,7 +95,7 @@ class LabelProjection(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(nn.Linear(in_channels, out_channels), nn.BatchNorm1d(out_channels))
+        super().__init__(Linear(in_channels, out_channels), nn.BatchNorm1d(out_channels))
 
 
 class LabelGraphStage(nn.Module):

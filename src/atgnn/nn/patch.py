@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from atgnn.nn.conv import GraphConv
 from atgnn.nn.dense import FeedForward, StochasticDepth
 from atgnn.nn.graph import Backend, Neighbors, knn
-from atgnn.nn.position import Grid, grid_position, pool_nodes, resize_table
+from atgnn.nn.linear import Linear
+from atgnn.nn.position import Grid, compact_position, grid_position, pool_nodes, resize_table
 
 
 class PatchGraph(Protocol):
@@ -113,28 +114,42 @@ class KNNGraph(nn.Module):
         self.dilation = dilation
         self.position = position and table is None
         self.backend = backend
+        self._kept: tuple[tuple[object, ...], tuple[Tensor, Tensor]] | None = None
 
     @torch.no_grad()
     def forward(self, x: Tensor, y: Tensor, grid: Grid, reduction: int = 1) -> Neighbors:
         """Search the neighbours of every patch of the batch."""
         same = x is y
-        x = self._coordinates(x, grid, 1)
-        y = x if same else self._coordinates(y, grid, reduction)
+        places = self._places(grid, x.size(1), reduction, x.device) if self.position else (None, None)
+        x = _coordinates(x, grid.clips, places[0])
+        y = x if same else _coordinates(y, grid.clips, places[1])
         bias = None if self.table is None else resize_table(self.table, len(x) // grid.clips, len(y) // grid.clips)
         return knn(x, y, self.k, num_clips=grid.clips, dilation=self.dilation, bias=bias, backend=self.backend)
 
-    def _coordinates(self, x: Tensor, grid: Grid, reduction: int) -> Tensor:
-        if not self.position:
-            return F.normalize(x.float(), dim=-1)
-        place = grid_position(grid.height, grid.width, x.size(1), reduction, x.device)
-        both = x.new_empty(grid.clips, *place.shape[:1], 2 * place.size(1), dtype=torch.float32)
-        both[..., : x.size(1)] = F.normalize(x.float(), dim=-1).view(grid.clips, -1, x.size(1))
-        both[..., x.size(1) :] = place
-        return both.flatten(0, 1)
+    def _places(self, grid: Grid, width: int, reduction: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Coordinates of targets and sources; those of the grid seen last are kept."""
+        if torch.compiler.is_compiling():  # sizes may be symbols
+            return tuple(grid_position(grid.height, grid.width, width, r, device) for r in (1, reduction))  # type: ignore[return-value]
+        key = grid.height, grid.width, width, reduction, device
+        if self._kept is None or self._kept[0] != key:
+            targets, sources = compact_position(grid.height, grid.width, width, reduction)
+            self._kept = key, (targets.to(device), sources.to(device))
+        return self._kept[1]
 
     def extra_repr(self) -> str:
         """Show the settings."""
         return f"k={self.k}, dilation={self.dilation}, position={self.position}, backend={self.backend!r}"
+
+
+def _coordinates(x: Tensor, clips: int, place: Tensor | None) -> Tensor:
+    """Unit vectors of the nodes, and where they lie."""
+    x = F.normalize(x.float(), dim=-1)
+    if place is None:
+        return x
+    both = x.new_empty(clips, place.size(0), x.size(1) + place.size(1))
+    both[..., : x.size(1)] = x.view(clips, -1, x.size(1))
+    both[..., x.size(1) :] = place
+    return both.flatten(0, 1)
 
 
 class PatchGraphBlock(nn.Module):
@@ -166,10 +181,10 @@ class PatchGraphBlock(nn.Module):
         super().__init__()
         self.reduction = reduction
         self.residual = residual
-        self.before = nn.Sequential(nn.Linear(channels, channels), nn.BatchNorm1d(channels))
+        self.before = nn.Sequential(Linear(channels, channels), nn.BatchNorm1d(channels))
         self.graph = graph
         self.conv = conv(channels, 2 * channels)
-        self.after = nn.Sequential(nn.Linear(2 * channels, channels), nn.BatchNorm1d(channels))
+        self.after = nn.Sequential(Linear(2 * channels, channels), nn.BatchNorm1d(channels))
         self.drop_path = StochasticDepth(drop_path)
         self.feed_forward = FeedForward(channels, drop_path=drop_path, residual=residual)
 

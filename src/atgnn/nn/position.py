@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -107,3 +109,49 @@ def grid_position(height: int, width: int, dim: int, reduction: int = 1, device:
     shape = (rows.size(0), columns.size(0), dim // 2)
     position = torch.cat((rows.unsqueeze(1).expand(shape), columns.unsqueeze(0).expand(shape)), dim=-1)
     return position.reshape(-1, dim) / dim**0.5
+
+
+def compact_position(height: int, width: int, dim: int, reduction: int = 1) -> tuple[Tensor, Tensor]:
+    """Coordinates of cells and of pooled cells with the distances of :func:`grid_position`, in far fewer dimensions.
+
+    Most frequencies hardly turn from one end of a grid to the other. What the positions of an axis span is rotated
+    into its principal directions, and those along which nothing is further than 1e-4 from the middle are left out:
+    squared distances change by less than 1e-6. Of 400 dimensions on a grid of 8 by 64 patches, 32 are left.
+
+    Args:
+        height: H, patches along frequency.
+        width: W, patches along time.
+        dim: D, a multiple of 4; half of it for each axis.
+        reduction: r, cells of r×r patches, placed at their centres.
+
+    Shape:
+        returns: (H·W, P) of the cells and (⌈H/r⌉·⌈W/r⌉, P) of the pooled cells, on the CPU.
+
+    Raises:
+        ValueError: if ``dim`` is not a multiple of 4.
+    """
+    if dim % 4:
+        raise ValueError(f"expected a width that 4 divides for grid positions, got {dim}")
+    rows, columns = (_principal(size, dim, reduction) for size in (height, width))
+    both = []
+    for row, column in zip(rows, columns, strict=True):
+        shape = len(row), len(column)
+        grid = [
+            np.broadcast_to(row[:, None], (*shape, row.shape[1])),
+            np.broadcast_to(column, (*shape, column.shape[1])),
+        ]
+        both.append(torch.from_numpy(np.concatenate(grid, axis=-1).reshape(len(row) * len(column), -1)))
+    return both[0], both[1]
+
+
+@functools.lru_cache(maxsize=256)
+def _principal(size: int, dim: int, reduction: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions along one axis, of cells (size, P) and of pooled cells, about their middle."""
+    first = np.arange(0, size, reduction)
+    centers = (first + np.minimum(first + reduction - 1, size - 1)) / 2
+    frequency = 10000.0 ** -(np.arange(dim // 4) / (dim / 4))
+    angle = np.concatenate((np.arange(size), centers))[:, None] * frequency
+    position = np.concatenate((np.sin(angle), np.cos(angle)), axis=1) / dim**0.5
+    left, spread, _ = np.linalg.svd(position - position.mean(0), full_matrices=False)
+    kept = (left * spread)[:, spread > 1e-4].astype(np.float32)
+    return kept[:size], kept[size:]
