@@ -89,9 +89,11 @@ experiments: setup $(SHARDS)
 	$(MAKE) pages
 endif
 
-# Tables and figures of the experiments, from the runs that are there.
+# Tables and figures of the experiments, from the runs that are there; a figure is shown once it has been drawn.
 pages: setup
 	for page in experiments/*/page.sh; do echo "== $$page"; PATH="$(abspath $(BIN)):$$PATH" bash -eu $$page || exit; done
+	for png in experiments/*/*.png; do \
+	    sed -i -E "s/^<!-- (!\[.*\]\($$(basename $$png)\)) -->$$/\1/" $$(dirname $$png)/README.md; done
 
 # Scenes in which three labels are followed by another one, and scenes in which they are not, to train and test on.
 data/shards/planted: | $(CLIPS)
