@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from rich.console import Console
 from rich.table import Table
@@ -52,8 +53,9 @@ def measures(
     """
     found = read_runs(runs)
     groups: dict[str, list[Run]] = defaultdict(list)
+    several = len({run.data for run in found}) > 1
     for run in found:
-        groups[", ".join(part for part in (run.data, run.settings) if part)].append(run)
+        groups[f"{run.data}, {run.settings}" if several else run.settings].append(run)
     columns = columns or ["mAP"]
     for name in columns:
         if not any(np.isfinite(measure(run.scores, name)) for run in found):
@@ -99,8 +101,10 @@ def draw(groups: Groups, path: Path, x: str | None, y: Sequence[str]) -> None:
     """Draw a panel for each of y: over a setting, against a measure, or as curves."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1 + 4.2 * len(y), 3.8), layout="constrained")
+    columns = min(2, len(y))
+    figure = Figure(figsize=(1 + 4.2 * len(y), 3.4 + 0.18 * len(groups) / columns), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(y), squeeze=False)[0], y, strict=True):
+        axes.set_prop_cycle(color=colormaps["tab20"].colors)  # type: ignore[attr-defined]
         axes.set_ylabel(name)
         axes.grid(color="0.9")
         if x is None:
@@ -111,7 +115,7 @@ def draw(groups: Groups, path: Path, x: str | None, y: Sequence[str]) -> None:
             _against(axes, groups, x, name)
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=7, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
