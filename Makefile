@@ -91,7 +91,7 @@ endif
 
 # Tables and figures of the experiments, from the runs that are there; a figure is shown once it has been drawn.
 pages: setup
-	for page in experiments/*/page.sh; do echo "== $$page"; PATH="$(abspath $(BIN)):$$PATH" bash -eu $$page || exit; done
+	for page in experiments/*/page.sh; do echo "== $$page"; PATH="$(abspath $(BIN)):$$PATH" bash -eu $$page || echo "left as it is: $$page"; done
 	for png in experiments/*/*.png; do \
 	    sed -i -E "s/^<!-- (!\[.*\]\($$(basename $$png)\)) -->$$/\1/" $$(dirname $$png)/README.md; done
 
