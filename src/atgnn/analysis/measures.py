@@ -101,9 +101,10 @@ def draw(groups: Groups, path: Path, x: str | None, y: Sequence[str]) -> None:
     """Draw a panel for each of y: over a setting, against a measure, or as curves."""
     from matplotlib.figure import Figure
 
-    columns = min(2, len(y))
-    figure = Figure(figsize=(1 + 4.2 * len(y), 3.4 + 0.18 * len(groups) / columns), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(y), squeeze=False)[0], y, strict=True):
+    rows, columns = -(-len(y) // 3), min(3, len(y))
+    size = (1 + 4.2 * columns, 3.2 * rows + 0.2 + 0.18 * len(groups) / min(2, columns))
+    figure = Figure(figsize=size, layout="constrained")
+    for axes, name in zip(figure.subplots(rows, columns, squeeze=False).flat, y, strict=False):
         axes.set_prop_cycle(color=colormaps["tab20"].colors)  # type: ignore[attr-defined]
         axes.set_ylabel(name)
         axes.grid(color="0.9")
@@ -115,7 +116,7 @@ def draw(groups: Groups, path: Path, x: str | None, y: Sequence[str]) -> None:
             _against(axes, groups, x, name)
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=7, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(2, columns), fontsize=7, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
