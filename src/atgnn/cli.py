@@ -49,9 +49,7 @@ TASKS = {
         "atgnn.sweep.sweep", "run W&B sweep files on this machine, and keep the scores of their runs", files=("files",)
     ),
     "progress": Task("atgnn.sweep.progress", "say which runs of sweep files are missing", files=("files",)),
-    "measures": Task(
-        "atgnn.analysis.measures.measures", "tell what runs measured: a table, a picture", files=("runs",)
-    ),
+    "summary": Task("atgnn.analysis.summary.summary", "tell what runs measured: a table, a picture", files=("runs",)),
     "compare": Task(
         "atgnn.analysis.compare.compare", "compare runs over seeds and clips, with intervals", files=("runs",)
     ),

@@ -1,4 +1,4 @@
-"""`atgnn measures`: what runs measured beside their scores, over seeds, as a table and a picture."""
+"""`atgnn summary`: what runs measured beside their scores, over seeds, as a table and a picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from atgnn.scores import Scores
 Groups = Mapping[str, list[Run]]
 
 
-def measures(
+def summary(
     runs: list[Path],
     *,
     columns: list[str] | None = None,

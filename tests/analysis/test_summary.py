@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atgnn.analysis.measures import family, measure, measures
+from atgnn.analysis.summary import family, measure, summary
 from atgnn.errors import InputError
 from atgnn.scores import Scores
 
@@ -49,7 +49,7 @@ def test_measures_by_name(runs: Path) -> None:
 def test_a_table_over_seeds_in_a_page(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- measures -->\nold\n<!-- /measures -->\nafter\n")
-    measures([runs], columns=["mAP", "energy/02"], page=page)
+    summary([runs], columns=["mAP", "energy/02"], page=page)
     lines = page.read_text().splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
     # 0.30, 0.31, 0.32: a standard deviation of 0.01, and t(0.975, 2) = 4.30.
@@ -64,7 +64,7 @@ def test_a_table_over_seeds_in_a_page(runs: Path, tmp_path: Path, capsys: pytest
 def test_a_picture_of_curves_over_a_setting_and_against_a_measure(
     runs: Path, tmp_path: Path, x: str | None, y: list[str]
 ) -> None:
-    measures([runs], plot=tmp_path / "a" / "plot.png", x=x, y=y)
+    summary([runs], plot=tmp_path / "a" / "plot.png", x=x, y=y)
     assert (tmp_path / "a" / "plot.png").stat().st_size > 5000
 
 
@@ -72,4 +72,4 @@ def test_a_measure_that_no_run_has(runs: Path) -> None:
     with pytest.raises(
         InputError, match=r"expected runs that measured nmi, got none of 6; there are energy/01, energy/02"
     ):
-        measures([runs], columns=["nmi"])
+        summary([runs], columns=["nmi"])
