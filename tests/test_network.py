@@ -228,3 +228,15 @@ def test_any_convolution_of_pyg_works_in_a_block() -> None:
     network = ATGNNNetwork(3, "pyramid-nano", n_mels=32, n_frames=32, conv=conv)
     network(torch.randn(2, 1, 32, 32)).logits.sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_fused_in_bf16_runs_without_autocast_and_is_near() -> None:
+    network = settled(nano())
+    fused, x = network.fuse(torch.bfloat16), log_mel()
+    assert fused.stages[0][0].before[0].weight.dtype == torch.bfloat16
+    assert fused.label_stages[0].support[0].weight.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = network.fuse()(x)
+    out = fused(x)
+    assert out.logits.dtype == torch.float32
+    torch.testing.assert_close(out.patch_logits, expected.patch_logits, atol=0.05, rtol=0.05)

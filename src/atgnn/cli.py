@@ -53,6 +53,7 @@ TASKS = {
     "compare": Task(
         "atgnn.analysis.compare.compare", "compare runs over seeds and clips, with intervals", files=("runs",)
     ),
+    "bench": Task("atgnn.analysis.bench.bench", "measure speed, memory and computation beside other networks"),
     "report": Task("atgnn.run_report.report", "write a page about a run: curves, labels, confusions"),
     "probe": Task("atgnn.baselines.probe.probe", "fit a linear probe on mean log-mels, a floor to compare with"),
     "table": Task("atgnn.pages.write_results", "write results of `atgnn score` into a page", files=("results",)),

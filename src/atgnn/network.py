@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from atgnn.nn.dense import init_weights
+from atgnn.nn.dense import GroupedLinear, init_weights
 from atgnn.nn.graph import Backend, Neighbors
 from atgnn.nn.label import LabelGraphStage
 from atgnn.nn.linear import Linear
@@ -103,6 +103,7 @@ class ATGNNNetwork(nn.Module):
         size = size if depth is None else size.with_depth(depth)
         channels, pyramid = size.channels, size.kind == "pyramid"
         self.num_classes = num_classes
+        self.precision = torch.float32  # that `fuse` chose; autocast from outside has no need of it
 
         stem = [channels[0] // 2, channels[0]] if pyramid else [channels[0] // n for n in (8, 4, 2, 1)]
         self.stem = Stem(stem)
@@ -156,6 +157,12 @@ class ATGNNNetwork(nn.Module):
 
     def forward(self, log_mel: Tensor, trace: bool = False) -> TaggingOutput:
         """Tag a batch of log-mels; with ``trace``, keep which patches each label gathered from."""
+        if self.precision == torch.float32:
+            return self._forward(log_mel, trace)
+        with torch.autocast(log_mel.device.type, self.precision):
+            return self._forward(log_mel, trace)
+
+    def _forward(self, log_mel: Tensor, trace: bool) -> TaggingOutput:
         if log_mel.dim() != 4 or log_mel.size(1) != 1:
             raise ValueError(f"expected a log-mel (B, 1, F, L), got {tuple(log_mel.shape)}")
         x, grid = Grid.from_map(self.position(self.stem(log_mel)))
@@ -184,8 +191,13 @@ class ATGNNNetwork(nn.Module):
             gathered=tuple(gathered) if trace else None,
         )
 
-    def fuse(self) -> ATGNNNetwork:
-        """A copy for inference alone, every BatchNorm and GELU part of the map before it: the same outputs, sooner."""
+    def fuse(self, dtype: torch.dtype = torch.float32) -> ATGNNNetwork:
+        """A copy for inference alone, every BatchNorm and GELU part of the map before it: the same outputs, sooner.
+
+        Args:
+            dtype: float32, or bfloat16 to keep the weights in it and run under autocast of itself; its search and its
+                labels stay in fp32.
+        """
         fused = copy.deepcopy(self).eval()
         for layers in (module for module in fused.modules() if isinstance(module, nn.Sequential)):
             for place, (layer, norm) in enumerate(zip(layers, [*layers][1:], strict=False)):
@@ -200,6 +212,11 @@ class ATGNNNetwork(nn.Module):
                 bent = place + 2 < len(layers) and isinstance(layers[place + 2], nn.GELU)
                 if bent and isinstance(layer, Linear):
                     layer.gelu, layers[place + 2] = True, nn.Identity()
+        fused.precision = dtype
+        for part in (fused.stem, fused.downsamples, fused.stages, fused.head):
+            for layer in part.modules():
+                if isinstance(layer, nn.Linear | nn.Conv2d | GroupedLinear):
+                    layer.to(dtype)
         return fused.requires_grad_(False)
 
 

@@ -84,7 +84,10 @@ def test_a_single_run_of_each_has_no_interval_over_seeds(tmp_path: Path) -> None
     assert second.over_clips[0] > 0, "over clips there is one"
 
 
-def test_the_command_writes_table_page_and_plot(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_table_page_and_plot(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     page, out = tmp_path / "page.md", tmp_path / "out"
     page.write_text("# Question\n<!-- comparison -->\n<!-- /comparison -->\nVerdict.\n")
     compare([runs], json_file=out / "rows.json", page=page, plot=out / "plot.png", resamples=20)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from atgnn.nn import graph
 from atgnn.nn.graph import Neighbors, clamp_dilation, knn, smallest
 
 BACKENDS = ["dense", "torch_cluster"]
@@ -131,6 +132,14 @@ def test_chunks_do_not_change_the_graph(chunk_bytes: int) -> None:
     assert torch.equal(whole, chunked)
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 4 * 20 * 7, 2**20])
+def test_a_batched_product_finds_the_same_as_one_a_clip(chunk_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, bias = nodes(3, 30), nodes(3, 20), torch.rand(30, 20)
+    expected = knn(x, y, 4, num_clips=3, bias=bias).index
+    monkeypatch.setattr(graph, "by_onednn", lambda _: False)
+    assert torch.equal(knn(x, y, 4, num_clips=3, bias=bias, chunk_bytes=chunk_bytes).index, expected)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_neighbours_are_of_the_same_clip(backend: str) -> None:
     x = nodes(1, 10).repeat(3, 1)  # three equal clips: every neighbour has a twin in another clip
@@ -213,7 +222,7 @@ def test_without_torch_cluster_the_dense_search_goes_on(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("sources", [64, 512, 520, 1000, 2048])
-@pytest.mark.parametrize("k", [1, 9, 16, 40])
+@pytest.mark.parametrize("k", [1, 9, 16, 25, 40])
 def test_the_smallest_of_long_rows_are_those_of_a_plain_search(sources: int, k: int) -> None:
     distance = torch.rand(2, 30, sources)
     assert torch.equal(smallest(distance, k), distance.topk(k, largest=False).indices)

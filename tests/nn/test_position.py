@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from atgnn.nn.position import Grid, cell_centers, grid_position, pool_nodes
+from atgnn.nn.position import Grid, cell_centers, compact_position, grid_position, pool_nodes
 
 
 def embedding(row: float, column: float, dim: int) -> list[float]:
@@ -71,3 +71,23 @@ def test_channels_last_maps_are_not_copied() -> None:
 def test_width_of_the_positions_is_checked() -> None:
     with pytest.raises(ValueError, match="expected a width that 4 divides for grid positions, got 6"):
         grid_position(2, 2, 6)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "dim", "reduction"), [(32, 256, 80, 4), (8, 64, 400, 1), (5, 7, 16, 2), (1, 1, 4, 1)]
+)
+def test_compact_positions_have_the_same_distances(height: int, width: int, dim: int, reduction: int) -> None:
+    targets, sources = compact_position(height, width, dim, reduction)
+    long = (grid_position(height, width, dim), grid_position(height, width, dim, reduction))
+    assert [len(targets), len(sources)] == [*map(len, long)]
+    assert targets.size(1) == sources.size(1) <= dim
+    distance = torch.cdist(targets.double(), sources.double()).square()
+    expected = torch.cdist(long[0].double(), long[1].double()).square()
+    torch.testing.assert_close(distance, expected, atol=1e-6, rtol=0)
+    if height * width > 100:
+        assert targets.size(1) < dim / 2, "and far fewer numbers"
+
+
+def test_compact_positions_need_a_width_that_4_divides() -> None:
+    with pytest.raises(ValueError, match="expected a width that 4 divides for grid positions, got 6"):
+        compact_position(2, 2, 6)

@@ -128,13 +128,16 @@ class KNNGraph(nn.Module):
 
     def _places(self, grid: Grid, width: int, reduction: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Coordinates of targets and sources; those of the grid seen last are kept."""
-        if torch.compiler.is_compiling():  # sizes may be symbols
-            return tuple(grid_position(grid.height, grid.width, width, r, device) for r in (1, reduction))  # type: ignore[return-value]
-        key = grid.height, grid.width, width, reduction, device
-        if self._kept is None or self._kept[0] != key:
-            targets, sources = compact_position(grid.height, grid.width, width, reduction)
-            self._kept = key, (targets.to(device), sources.to(device))
-        return self._kept[1]
+        size = grid.height, grid.width, width
+        if torch.compiler.is_compiling():  # sizes may be symbols, and the long form holds for all of them
+            return grid_position(*size, 1, device), grid_position(*size, reduction, device)
+        key = *size, reduction, device
+        if self._kept is not None and self._kept[0] == key:
+            return self._kept[1]
+        targets, sources = (place.to(device) for place in compact_position(*size, reduction))
+        if type(targets) is Tensor:  # and no stand-in of a tracer
+            self._kept = key, (targets, sources)
+        return targets, sources
 
     def extra_repr(self) -> str:
         """Show the settings."""

@@ -1,0 +1,358 @@
+"""`atgnn bench`: what an ATGNN costs, beside the textbook way to run it, a Transformer and a CNN."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from atgnn.analysis.measure import Call, exponent, multiply_adds, parts, peak_memory, ratio, times, waveforms
+from atgnn.audio.frontend import LogMel
+from atgnn.baselines.ast import ASTNetwork
+from atgnn.baselines.cnn import CNNNetwork
+from atgnn.baselines.naive import NaiveNetwork
+from atgnn.errors import InputError
+from atgnn.network import ATGNNNetwork
+from atgnn.nn.graph import knn
+from atgnn.pages import replace_between
+from atgnn.provenance import provenance
+
+FRAMES, MELS, SAMPLES = 1024, 128, 163840  # 10.24 s at 16 kHz
+#: What is promised and hoped for: times as fast, or as little memory.
+GOALS = {
+    "inference fp32, 1 clip, against naive": (1.8, 3.0),
+    "inference fp32, 4 clips, against naive": (1.8, 3.0),
+    "inference bf16, 1 clip, against naive fp32": (3.0, 5.0),
+    "inference bf16, 4 clips, against naive fp32": (3.0, 5.0),
+    "training step, 4 clips, against naive": (2.0, 3.0),
+    "memory of that training step, against naive": (2.0, 4.0),
+    "inference fp32, 1 clip, against AST-base": (5.0, 8.0),
+    "front end, batch of 16, against kaldi.fbank in a loop": (3.0, 10.0),
+}
+
+
+def bench(
+    *,
+    variant: str = "pyramid-s",
+    classes: int = 200,
+    rounds: int = 9,
+    threads: int = 0,
+    compiled: bool = False,
+    long: float = 600.0,
+    json_file: Path | None = None,
+    page: Path | None = None,
+    plot: Path | None = None,
+    fast: bool = False,
+) -> None:
+    """Measure speed, memory and computation of a network on clips of 10.24 s, on the GPU where there is one.
+
+    Everything that is compared runs in one process and takes turns; ratios are medians over rounds, with quartiles.
+    "naive" is the same network in the textbook way (:mod:`atgnn.baselines.naive`). The network of ATGNN is fused
+    (:meth:`~atgnn.network.ATGNNNetwork.fuse`) where it says inference.
+
+    Args:
+        variant: size of the network; one of the pyramids.
+        classes: S.
+        rounds: how often each is timed.
+        threads: of the CPU; as many as PyTorch takes by default where 0.
+        compiled: also time the network under torch.compile, which takes minutes.
+        long: longest clip whose cost is measured, in seconds.
+        json_file: write the figures there.
+        page: Markdown page to write tables into, between the lines <!-- bench --> and <!-- /bench -->.
+        plot: picture to draw.
+        fast: only see that everything runs: the smallest size, one round, short clips.
+
+    Raises:
+        InputError: if the variant is no pyramid.
+    """
+    if not variant.startswith("pyramid"):
+        raise InputError(f"expected a pyramid to measure, got {variant!r}; isotropic sizes have no label graph")
+    if threads:
+        torch.set_num_threads(threads)
+    if fast:
+        variant, rounds, long = "pyramid-nano", 1, 4.0
+    console, device = Console(), "cuda" if torch.cuda.is_available() else "cpu"
+    figures: dict[str, Any] = {"about": provenance() | {"variant": variant, "classes": classes, "rounds": rounds}}
+    with console.status("networks"):
+        models = compared(variant, classes, device, compiled)
+        found: dict[str, np.ndarray] = {}
+        networks = []
+        for clips in (1,) if fast else (1, 4):
+            taken = inference(models, clips, rounds, device)
+            found |= {f"{name}, {clips}": seconds for name, seconds in taken.items()}
+            for name, seconds in taken.items():
+                networks.append({"name": name, "clips": clips} | _spread(seconds))
+    with console.status("training"):
+        found |= training(variant, classes, rounds, device)
+        memory = {name: peak_memory(training_step, name, variant, classes, device) for name in ("naive", "atgnn")}
+    with console.status("front end"):
+        found |= front_ends(rounds, device)
+    with console.status("parts"):
+        tagger = nn.Sequential(LogMel(), _Normalized(models["atgnn"][0])).to(device).eval()
+        waveform = waveforms(1, SAMPLES, device)
+        with torch.inference_mode():
+            figures["parts"] = parts(lambda: tagger(waveform), rounds)
+    with console.status("size"):
+        figures["computation"] = computation(variant, classes)
+    with console.status("growth"):
+        figures["growth"] = growth(models["atgnn"][0], device, long, fast)
+    figures["networks"] = networks
+    figures["memory"] = memory
+    figures["ratios"] = _ratios(found, memory)
+    for table in (_ratio_table(figures), _network_table(figures), _part_table(figures), _growth_table(figures)):
+        console.print(table)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(figures, indent=1) + "\n")
+    if page is not None:
+        tables = (_ratio_table, _network_table, _part_table, _growth_table)
+        replace_between(page, "bench", "\n\n".join(_markdown(table(figures)) for table in tables))
+    if plot is not None:
+        draw(figures, plot)
+
+
+def compared(variant: str, classes: int, device: str, compiled: bool) -> dict[str, tuple[nn.Module, bool]]:
+    """The networks that are timed, by name, and whether in bf16 autocast."""
+    torch.manual_seed(0)
+    network, naive = _network("atgnn", variant, classes), _network("naive", variant, classes)
+    fused = network.fuse()
+    models = {
+        "naive": (naive, False),
+        "naive bf16": (naive, True),
+        "atgnn": (fused, False),
+        "atgnn bf16": (network.fuse(torch.bfloat16), False),
+        "atgnn, not fused": (network, False),
+        "AST-base": (ASTNetwork(classes), False),
+        "EfficientNet-B2": (CNNNetwork(classes), False),
+    }
+    if compiled:
+        models["atgnn, compiled"] = (torch.compile(network), False)
+    for model, _ in models.values():
+        model.to(device).eval()
+    return models
+
+
+def inference(models: dict[str, tuple[nn.Module, bool]], clips: int, rounds: int, device: str) -> dict[str, np.ndarray]:
+    """Seconds of a pass over log-mels, (R,) for each network."""
+    log_mel = torch.randn(clips, 1, MELS, FRAMES, device=device)
+    with torch.inference_mode():
+        calls = {name: partial(_tag, model, log_mel, bf16) for name, (model, bf16) in models.items()}
+        return times(calls, rounds, torch.get_num_threads())
+
+
+def _tag(model: nn.Module, log_mel: Tensor, bf16: bool) -> Tensor:
+    with torch.autocast(log_mel.device.type, torch.bfloat16, enabled=bf16):
+        logits: Tensor = model(log_mel).logits
+        return logits
+
+
+def training(variant: str, classes: int, rounds: int, device: str) -> dict[str, np.ndarray]:
+    """Seconds of a training step of four clips, forward and backward, (R,) for each network."""
+    steps = {f"{name}, step": training_step(name, variant, classes, device) for name in ("naive", "atgnn")}
+    return times(steps, rounds, torch.get_num_threads())
+
+
+def training_step(name: str, variant: str, classes: int, device: str) -> Call:
+    """A step of four clips, ready to be taken; stochastic depth is off, because it would save work at random."""
+    torch.manual_seed(0)
+    network = _network(name, variant, classes).to(device).train()
+    log_mel, targets = torch.randn(4, 1, MELS, FRAMES, device=device), torch.rand(4, classes, device=device).round()
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        F.binary_cross_entropy_with_logits(network(log_mel).logits, targets).backward()
+
+    return step
+
+
+def _network(name: str, variant: str, classes: int) -> Any:
+    naive = name == "naive"
+    network = ATGNNNetwork(classes, variant, drop_path=0.0, tables=naive, bounded=not naive)
+    return NaiveNetwork(network) if naive else network
+
+
+def front_ends(rounds: int, device: str) -> dict[str, np.ndarray]:
+    """Seconds for 16 clips, by ours in one batch and by torchaudio's kaldi.fbank one at a time."""
+    from torchaudio.compliance.kaldi import fbank
+
+    frontend, waveform = LogMel().to(device), waveforms(16, SAMPLES, device)
+    reference: Callable[..., Tensor] = partial(
+        fbank, htk_compat=True, sample_frequency=16000, window_type="hanning", num_mel_bins=MELS, dither=0.0
+    )
+    calls = {"ours": lambda: frontend(waveform), "kaldi": lambda: [reference(clip[None]) for clip in waveform]}
+    with torch.inference_mode():
+        return times(calls, rounds, torch.get_num_threads())
+
+
+class _Normalized(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        logits: Tensor = self.network((log_mel + 4.6476) / 4.5699).logits
+        return logits
+
+
+def computation(variant: str, classes: int) -> dict[str, dict[str, int]]:
+    """Parameters that learn, and multiply-adds for one clip."""
+    with torch.device("meta"):
+        networks = {
+            "atgnn": ATGNNNetwork(classes, variant),
+            "atgnn without labels": ATGNNNetwork(classes, variant, plg=False, llg=False),
+            "AST-base": ASTNetwork(classes),
+            "EfficientNet-B2": CNNNetwork(classes),
+        }
+    return {
+        name: {
+            "parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
+            "multiply_adds": multiply_adds(network, (1, 1, MELS, FRAMES)),
+        }
+        for name, network in networks.items()
+    }
+
+
+def growth(network: nn.Module, device: str, long: float, fast: bool) -> dict[str, dict[str, Any]]:
+    """How time grows with length of clip (the network), and with K, N and C (the search), and the fitted exponent."""
+    lengths = [1.0, 2.0, 4.0, 10.24, 30.0, 60.0, 150.0, 300.0, 600.0]
+    lengths = [seconds for seconds in lengths if seconds <= long]
+    calls: dict[str, dict[float, Call]] = {"length of clip (s)": {}, "K": {}, "N": {}, "C": {}}
+    for seconds in lengths:
+        log_mel = torch.randn(1, 1, MELS, round(100 * seconds), device=device)
+        calls["length of clip (s)"][seconds] = partial(_tag, network, log_mel, False)
+    base = {"N": 512 if fast else 8192, "C": 80, "K": 9}
+    for name, sizes in {"K": (3, 9, 18, 36, 72), "N": (512, 2048, 8192, 32768), "C": (16, 64, 256, 1024)}.items():
+        for size in sizes[:2] if fast else sizes:
+            one = base | {name: size}
+            x = F.normalize(torch.randn(one["N"], one["C"], device=device), dim=1)
+            calls[name][size] = partial(knn, x, x[:512], one["K"])
+    grown: dict[str, dict[str, Any]] = {}
+    with torch.inference_mode():
+        for name, own in calls.items():
+            taken = [
+                float(np.median(times({"": call}, _rounds(size), torch.get_num_threads())[""]))
+                for size, call in own.items()
+            ]
+            grown[name] = {"sizes": [*own], "seconds": taken, "exponent": exponent([*own], taken)}
+    return grown
+
+
+def _rounds(size: float) -> int:
+    return 1 if size == 300.0 or size == 600.0 else 5
+
+
+def _ratios(found: dict[str, np.ndarray], memory: dict[str, int]) -> dict[str, dict[str, float]]:
+    pairs = {
+        "training step, 4 clips, against naive": ("naive, step", "atgnn, step"),
+        "inference fp32, 1 clip, against AST-base": ("AST-base, 1", "atgnn, 1"),
+        "front end, batch of 16, against kaldi.fbank in a loop": ("kaldi", "ours"),
+    }
+    for clips, text in ((1, "1 clip"), (4, "4 clips")):
+        pairs[f"inference fp32, {text}, against naive"] = (f"naive, {clips}", f"atgnn, {clips}")
+        pairs[f"inference bf16, {text}, against naive fp32"] = (f"naive, {clips}", f"atgnn bf16, {clips}")
+    ratios = {}
+    for goal in GOALS:
+        if goal.startswith("memory"):
+            value = memory["naive"] / memory["atgnn"]
+            ratios[goal] = {"median": value, "low": value, "high": value}
+        elif pairs[goal][0] in found:
+            median, low, high = ratio(found[pairs[goal][0]], found[pairs[goal][1]])
+            ratios[goal] = {"median": median, "low": low, "high": high}
+    return ratios
+
+
+def _spread(seconds: np.ndarray) -> dict[str, float]:
+    low, middle, high = np.quantile(seconds, (0.25, 0.5, 0.75))
+    return {"seconds": float(middle), "low": float(low), "high": float(high)}
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
+
+
+def _ratio_table(figures: dict[str, Any]) -> Table:
+    about = figures["about"]
+    title = f"{about['variant']}, {about['classes']} labels, clips of 10.24 s, {about['machine']}"
+    table = _table(title, "", "times as good", "quartiles", "floor", "aim")
+    for name, found in figures["ratios"].items():
+        floor, aim = GOALS[name]
+        quartiles = "–" if found["low"] == found["high"] else f"{found['low']:.2f} … {found['high']:.2f}"
+        table.add_row(name, f"{found['median']:.2f}", quartiles, f"{floor:g}", f"{aim:g}")
+    return table
+
+
+def _network_table(figures: dict[str, Any]) -> Table:
+    table = _table(
+        "inference", "network", "clips", "ms (median)", "quartiles", "clips/s", "parameters", "multiply-adds"
+    )
+    for row in figures["networks"]:
+        size = figures["computation"].get(row["name"].partition(",")[0].removesuffix(" bf16"), {})
+        quartiles = f"{1e3 * row['low']:.0f} … {1e3 * row['high']:.0f}"
+        cells = [f"{1e3 * row['seconds']:.0f}", quartiles, f"{row['clips'] / row['seconds']:.1f}"]
+        cells += [f"{size['parameters'] / 1e6:.1f} M", f"{size['multiply_adds'] / 1e9:.1f} G"] if size else ["", ""]
+        table.add_row(row["name"], str(row["clips"]), *cells)
+    return table
+
+
+def _part_table(figures: dict[str, Any]) -> Table:
+    table = _table("one clip from waveform to logits", "part", "ms", "share")
+    total = sum(figures["parts"].values())
+    for name, seconds in figures["parts"].items():
+        table.add_row(name, f"{1e3 * seconds:.1f}", f"{seconds / total:.0%}")
+    return table
+
+
+def _growth_table(figures: dict[str, Any]) -> Table:
+    table = _table(
+        "growth: of the network with the clip, of the search with K, N and C", "with", "from … to", "s", "∝ sizeᵉ"
+    )
+    for name, grown in figures["growth"].items():
+        ends = [f"{grown[what][0]:.3g} … {grown[what][-1]:.3g}" for what in ("sizes", "seconds")]
+        table.add_row(name, *ends, f"{grown['exponent']:.2f}")
+    return table
+
+
+def _markdown(table: Table) -> str:
+    header = [str(column.header) for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    return "\n".join([f"*{table.title}*", "", *lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
+
+
+def draw(figures: dict[str, Any], path: Path) -> None:
+    """Draw time of each network, where the time goes, and how it grows with the clip."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    speed, share, grown = figure.subplots(1, 3)
+    rows = [row for row in figures["networks"] if row["clips"] == 1]
+    colors = ["#D55E00" if row["name"].startswith("atgnn") else "0.6" for row in rows]
+    speed.barh([row["name"] for row in rows], [1e3 * row["seconds"] for row in rows], color=colors)
+    speed.invert_yaxis()
+    speed.set_xlabel("ms for a clip of 10.24 s")
+    names, seconds = [*figures["parts"]], [1e3 * value for value in figures["parts"].values()]
+    share.barh(names, seconds, color="#0072B2")
+    share.invert_yaxis()
+    share.set_xlabel("ms in each part of atgnn")
+    one = figures["growth"]["length of clip (s)"]
+    grown.loglog(
+        one["sizes"], one["seconds"], "o-", color="#009E73", label=f"∝ length^{one['exponent']:.2f} (upper half)"
+    )
+    grown.set_xlabel("length of clip (s)")
+    grown.set_ylabel("s")
+    grown.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
