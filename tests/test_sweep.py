@@ -11,7 +11,7 @@ import yaml
 
 from atgnn import sweep as module
 from atgnn.errors import InputError
-from atgnn.sweep import expand, sweep
+from atgnn.sweep import expand, progress, sweep
 
 PARAMETERS: dict[str, Any] = {
     "seed_everything": {"values": [0, 1]},
@@ -105,11 +105,11 @@ def test_finished_runs_are_not_repeated_and_a_failed_one_stops_no_other(
     monkeypatch.setattr(module, "in_parallel", lambda function, items, *_, **__: [run(item) for item in items])
     file = write(tmp_path)
     with pytest.raises(InputError, match="expected 8 runs to finish, got 4 that failed: k=9: see log"):
-        sweep(file)
+        sweep([file])
     assert len(ran) == 8
     ran.clear()
     with pytest.raises(InputError, match="expected 4 runs to finish"):
-        sweep(file)
+        sweep([file])
     assert all("k=9" in path.name for path in ran)
 
 
@@ -120,3 +120,17 @@ def test_a_command_that_fails_says_where_its_log_is(tmp_path: Path, monkeypatch:
     assert said is not None
     assert "log.txt" in said
     assert "no_such_option" in (tmp_path / "x" / "log.txt").read_text()
+
+
+def test_a_page_says_which_runs_are_missing(tmp_path: Path) -> None:
+    file, page = write(tmp_path), tmp_path / "page.md"
+    page.write_text("<!-- runs -->\n<!-- /runs -->\n")
+    runs = [run.scores for run in expand(file)]
+    runs[0].parent.mkdir()
+    for run in runs[:-1]:
+        run.touch()
+    expected = f"7 of 8 runs are there, so that what follows is not final. Missing: `{runs[-1].stem}`."
+    assert progress([file], page=page) == expected
+    assert page.read_text().splitlines()[1] == expected
+    runs[-1].touch()
+    assert progress([file]) == "All 8 runs are there."

@@ -47,7 +47,11 @@ TASKS = {
     "score": Task(
         "atgnn.figures.score", "print average precisions, beside chance and a second model", files=("scores", "against")
     ),
-    "sweep": Task("atgnn.sweep.sweep", "run a W&B sweep file on this machine, and keep the scores of its runs"),
+    "sweep": Task(
+        "atgnn.sweep.sweep", "run W&B sweep files on this machine, and keep the scores of their runs", files=("files",)
+    ),
+    "progress": Task("atgnn.sweep.progress", "say which runs of sweep files are missing", files=("files",)),
+    "summary": Task("atgnn.analysis.summary.summary", "tell what runs measured: a table, a picture", files=("runs",)),
     "compare": Task(
         "atgnn.analysis.compare.compare", "compare runs over seeds and clips, with intervals", files=("runs",)
     ),

@@ -55,6 +55,7 @@ class ATGNN(
         knn: k-NN back end: auto, dense or torch_cluster.
         dropout: dropout in the patch head.
         drop_path: stochastic depth of the last PGN block.
+        residual: PGN blocks add to the patches; False for the study of over-smoothing.
         training: arguments of :class:`TaggingModule`.
 
     Shape:
@@ -90,6 +91,7 @@ class ATGNN(
         knn: Backend = "auto",
         dropout: float = 0.0,
         drop_path: float = 0.1,
+        residual: bool = True,
         **training: Any,
     ) -> None:
         frontend = LogMel(sample_rate, n_mels, f_min, f_max, mean, std)
@@ -110,6 +112,7 @@ class ATGNN(
             knn=knn,
             dropout=dropout,
             drop_path=drop_path,
+            residual=residual,
         )
         super().__init__(Tagger(frontend, network, short_clips), labels, clip_seconds=clip_seconds, **training)
         self.save_hyperparameters(ignore=["protocol"])  # how clips are scored is chosen anew for each test

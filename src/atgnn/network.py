@@ -63,6 +63,7 @@ class ATGNNNetwork(nn.Module):
         knn: k-NN back end, see :func:`atgnn.nn.graph.knn`.
         dropout: dropout in the patch head.
         drop_path: stochastic depth of the last PGN block; it grows linearly from 0.
+        residual: PGN blocks add to the patches; False for the study of over-smoothing.
 
     Shape:
         log_mel: (B, 1, F, L), normalised; F and L need not be those of the grid.
@@ -93,6 +94,7 @@ class ATGNNNetwork(nn.Module):
         knn: Backend = "auto",
         dropout: float = 0.0,
         drop_path: float = 0.1,
+        residual: bool = True,
     ) -> None:
         super().__init__()
         if num_classes < 1:
@@ -128,6 +130,7 @@ class ATGNNNetwork(nn.Module):
                         make_conv,
                         size.reductions[stage],
                         drop_paths[i],
+                        residual,
                     )
                     for i in range(first, first + blocks)
                 )

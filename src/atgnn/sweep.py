@@ -16,6 +16,7 @@ import yaml
 
 from atgnn.data.parallel import in_parallel
 from atgnn.errors import InputError
+from atgnn.pages import replace_between
 
 Settings = dict[str, Any]
 FAST = (
@@ -59,15 +60,17 @@ class Run:
         return f"{self.scores.stem}: see {self.log}" if failed else None
 
 
-def sweep(file: Path, out: Path | None = None, *, jobs: int = 1, engine: str | None = None, fast: bool = False) -> str:
-    """Run the runs of a W&B sweep file that have no scores yet; stopped at any time, it goes on from there.
+def sweep(
+    files: list[Path], *, out: Path | None = None, jobs: int = 1, engine: str | None = None, fast: bool = False
+) -> str:
+    """Run the runs of W&B sweep files that have no scores yet; stopped at any time, it goes on from there.
 
-    The file is the one that ``wandb sweep`` takes; its grid is run whole, of a random or Bayesian one ``run_cap`` runs
+    The files are those that ``wandb sweep`` takes; a grid is run whole, of a random or Bayesian one ``run_cap`` runs
     are drawn at random. Scores go to ``runs/`` beside the file, one small npz for each run, for ``atgnn compare``.
 
     Args:
-        file: YAML file of the sweep.
-        out: where scores go, if not beside the file.
+        files: YAML files of sweeps, worked off in this order.
+        out: where scores go, if not beside each file.
         jobs: runs at a time, each on one thread.
         engine: 'dask://HOST:PORT' to run on the workers of a Dask scheduler.
         fast: only see that every combination runs: a step or two, one seed, scores to runs/fast/.
@@ -75,13 +78,32 @@ def sweep(file: Path, out: Path | None = None, *, jobs: int = 1, engine: str | N
     Raises:
         InputError: if the file is none of a sweep, or a run fails; the others are run nevertheless.
     """
-    runs = expand(file, out, fast=fast)
+    runs = [run for file in files for run in expand(file, out, fast=fast)]
     todo = [run for run in runs if fast or not run.scores.exists()]
-    title = f"{file.parent.name}: {len(todo)} of {len(runs)} runs"
+    title = f"{', '.join(dict.fromkeys(file.parent.name for file in files))}: {len(todo)} of {len(runs)} runs"
     failed = [failure for failure in in_parallel(_run, todo, title, jobs=jobs, engine=engine) if failure]
     if failed:
         raise InputError(f"expected {len(todo)} runs to finish, got {len(failed)} that failed: {'; '.join(failed)}")
     return f"{len(runs)} runs, {len(todo)} of them now: {runs[0].scores.parent}"
+
+
+def progress(files: list[Path], *, page: Path | None = None, marker: str = "runs") -> str:
+    """Say which runs of sweep files have no scores yet, and write it into a page.
+
+    Args:
+        files: YAML files of sweeps.
+        page: Markdown page with the lines <!-- MARKER --> and <!-- /MARKER -->.
+        marker: name of these lines.
+    """
+    runs = [run.scores for file in files for run in expand(file)]
+    missing = sorted(f"`{run.stem}`" for run in runs if not run.exists())
+    text = f"All {len(runs)} runs are there."
+    if missing:
+        text = f"{len(runs) - len(missing)} of {len(runs)} runs are there, so that what follows is not final. Missing: "
+        text += f"{', '.join(missing)}."
+    if page is not None:
+        replace_between(page, marker, text)
+    return text
 
 
 def expand(file: Path, out: Path | None = None, *, fast: bool = False) -> list[Run]:

@@ -36,3 +36,16 @@ def test_a_name_that_timm_does_not_know_is_refused() -> None:
 def test_a_log_mel_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"expected a log-mel \(B, 1, F, L\), got \(2, 32, 64\)"):
         CNNNetwork(2, "vgg")(torch.zeros(2, 32, 64))
+
+
+def test_further_arguments_make_other_sizes() -> None:
+    sizes = {
+        "vgg": {"widths": [20, 40, 80, 160]},
+        "efficientnet_b0": {"channel_multiplier": 0.33, "depth_multiplier": 1.0},
+        "resnet18": {"layers": [1, 1, 1, 1], "channels": [16, 32, 64, 128]},
+    }
+    parameters = {
+        name: sum(p.numel() for p in CNN([*"abcdefg"], name, n_mels=64, options=options).parameters())
+        for name, options in sizes.items()
+    }
+    assert parameters == {"vgg": 485467, "efficientnet_b0": 505601, "resnet18": 319207}

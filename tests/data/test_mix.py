@@ -88,3 +88,18 @@ def test_real_recordings(tmp_path: Path) -> None:
     report = mix_shards(tmp_path / "mini", tmp_path / "scenes", scenes={"train": 20}, duration=2.0)
     assert min(report.splits[0].label_counts) > 0
     check_shards(tmp_path / "scenes")
+
+
+def test_companions_come_together_and_are_in_the_recipe(write_clips: Callable[..., Path], tmp_path: Path) -> None:
+    shards = write_clips({"train": [["a"]] * 3 + [["b"]] * 3 + [["c"]] * 3}, seconds=0.1)
+    options = {"scenes": {"train": 40}, "duration": 0.5}
+    mix_shards(shards, tmp_path / "free", **options)
+    mix_shards(shards, tmp_path / "planted", **options, companions={"a": "b"})
+    both = {
+        kind: sum({"a", "b"} <= set(scene.meta["labels"]) for scene in scenes_of(tmp_path / kind / "train"))
+        / sum("a" in scene.meta["labels"] for scene in scenes_of(tmp_path / kind / "train"))
+        for kind in ("free", "planted")
+    }
+    assert both["planted"] > both["free"] + 0.1
+    assert read_index(tmp_path / "planted" / "train").recipe["companions"] == {"a": "b"}
+    assert "companions" not in read_index(tmp_path / "free" / "train").recipe

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from atgnn.data.index import read_index
-from atgnn.data.scenes import EventPool, SceneStyle, mix_scene
+from atgnn.data.scenes import EventPool, SceneStyle, mix_scene, place_events
+from atgnn.errors import InputError
 
 CLIPS = [["a"]] * 8 + [["b"], ["c", "a"], [], []]
 
@@ -54,3 +56,31 @@ def test_events_change_their_speed(write_clips: Callable[..., Path]) -> None:
     assert max(event["speed"] for event in events) > 1.15
     _, events = mix_scene(pool, SceneStyle(16000), rng)
     assert [event["speed"] for event in events] == [1.0] * len(events)
+
+
+def test_a_scene_is_the_sum_of_its_events(write_clips: Callable[..., Path]) -> None:
+    pool = EventPool(read_index(write_clips({"train": [["a"], ["b"]]}, seconds=0.2, first=1) / "train"))
+    style = SceneStyle(16000, 2, 2)
+    sounds, events = place_events(pool, style, np.random.default_rng(3))
+    scene, known = mix_scene(pool, style, np.random.default_rng(3))
+    assert sorted(events, key=lambda event: event["onset"]) == known
+    for sound, event in zip(sounds, events, strict=True):
+        inside = slice(round(event["onset"] * 16000), round(event["offset"] * 16000))
+        assert sound[inside].square().mean().sqrt().item() == pytest.approx(0.1 * 10 ** (event["level_db"] / 20))
+        assert sound[: inside.start].abs().sum() + sound[inside.stop :].abs().sum() == 0
+    torch.testing.assert_close(scene, sounds[0] + sounds[1])
+
+
+def test_companions_follow_and_are_looked_for_in_vain(write_clips: Callable[..., Path]) -> None:
+    clips = [["a"]] * 3 + [["b"]] * 3 + [["c"]] * 3
+    pool = EventPool(read_index(write_clips({"train": clips}) / "train"))
+    drawn = [
+        [sample.meta["labels"][0] for sample in pool.draw(np.random.default_rng(seed), 3, 0.0, {"a": "b"})]
+        for seed in range(40)
+    ]
+    followed = ["".join(scene) for scene in drawn if "a" in scene[:2]]
+    assert len(followed) > 10
+    assert all("b" in scene for scene in followed)
+    assert any("ca" in scene for scene in followed)
+    with pytest.raises(InputError, match="expected clips of the companion 'd' in split 'train', got none"):
+        pool.draw(np.random.default_rng(0), 9, 0.0, {"a": "d"})

@@ -1,5 +1,6 @@
 """Every YAML in the repository is one that the command understands."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -9,9 +10,12 @@ import yaml
 from lightning.pytorch.cli import LightningCLI
 
 from atgnn import cli
+from atgnn.sweep import expand
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "experiments").rglob("*.yaml"))
+YAMLS = sorted((ROOT / "experiments").rglob("*.yaml"))
+SWEEPS = [path for path in YAMLS if "method" in yaml.safe_load(path.read_text())]
+FILES = [path for path in YAMLS if path not in SWEEPS]
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
@@ -42,6 +46,42 @@ def test_a_launch_file_starts_a_run_that_fit_accepts(script, launcher, monkeypat
     trainer = parsed.value.config.trainer
     assert (trainer.num_nodes, trainer.devices, trainer.strategy) == (4, "8", "ddp")
     assert parsed.value.config.seed_everything == 5
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=[str(path.relative_to(ROOT)) for path in SWEEPS])
+def test_a_sweep_expands_and_its_first_command_is_understood(path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(LightningCLI, "instantiate_classes", _stop)
+    runs = expand(path)
+    assert len({run.scores for run in runs}) == len(runs)
+    _check_command(runs[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SWEEPS, ids=[str(path.relative_to(ROOT)) for path in SWEEPS])
+def test_every_command_of_a_sweep_is_understood(path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(LightningCLI, "instantiate_classes", _stop)
+    for run in expand(path, fast=True):  # seeds aside
+        _check_command(run)
+
+
+def _check_command(run):
+    """It parses, varies what it says it does, and has its callbacks."""
+    with pytest.raises(_Parsed) as parsed:
+        cli.main(run.args)
+    config = parsed.value.config
+    assert config.settings == run.settings
+    for option, value in run.settings.items():
+        if option not in ("config", "model"):
+            assert _plain(config[option.replace("model.", "model.init_args.")]) == value, option
+    asked = [word.partition("=")[2] for word in run.args if word.startswith("--trainer.callbacks+=")]
+    there = [callback.class_path for callback in config.trainer.callbacks]
+    assert there[len(there) - len(asked) :] == asked
+
+
+def _plain(value):
+    return json.loads(json.dumps(value.as_dict() if hasattr(value, "as_dict") else value))
 
 
 class _Parsed(Exception):

@@ -128,3 +128,12 @@ def test_gradients_pass_a_block_while_it_trains() -> None:
     layer(x, Grid(4, 4, 6)).square().sum().backward()
     assert x.grad.isfinite().all()
     assert all(parameter.grad is not None for parameter in layer.parameters())
+
+
+def test_a_plain_block_puts_its_branches_in_place_of_the_patches() -> None:
+    layer = PatchGraphBlock(8, KNNGraph(4), MaxRelativeConv, residual=False).eval()
+    x, grid = torch.randn(24, 8), Grid(1, 4, 6)
+    hidden = layer.before(x)
+    branch = layer.after(layer.conv((hidden, hidden), KNNGraph(4)(hidden, hidden, grid, 1)))
+    expected = layer.feed_forward.project(layer.feed_forward.expand(branch))
+    torch.testing.assert_close(layer(x, grid), expected)

@@ -158,7 +158,8 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         Run(
             one.sorted(),
             Path(str(setting.get("config", ""))).stem,
-            ", ".join(f"{key.rpartition('.')[2]} = {_text(setting.get(key))}" for key in varied) or file.stem,
+            ", ".join(f"{key.rpartition('.')[2]} = {_text(setting[key])}" for key in varied if key in setting)
+            or file.stem,
             setting.get("seed_everything", one.about.get("seed")),
         )
         for file, one, setting in zip(files, scores, settings, strict=True)
@@ -201,7 +202,7 @@ def compare_runs(runs: Sequence[Run], reference: str | None = None, resamples: i
 
 def _row(data: str, name: str, runs: list[Run], found: np.ndarray, others: list[Run], base: np.ndarray) -> Row:
     values = found[:, 0]
-    reach = _t_reach(values)
+    reach = t_reach(values)
     difference, over_seeds, over_clips, p = np.nan, (np.nan, np.nan), (np.nan, np.nan), np.nan
     pairs = [(i, j) for i, run in enumerate(runs) for j, other in enumerate(others) if run.seed == other.seed]
     if others is not runs and pairs:
@@ -211,7 +212,7 @@ def _row(data: str, name: str, runs: list[Run], found: np.ndarray, others: list[
         over_clips = (difference - 1.96 * deviation, difference + 1.96 * deviation)
         p = 2 * stats.norm.sf(abs(difference) / max(deviation, 1e-12))
         if len(by_seed) > 1:
-            over_seeds = (difference - _t_reach(by_seed), difference + _t_reach(by_seed))
+            over_seeds = (difference - t_reach(by_seed), difference + t_reach(by_seed))
             spread = max(np.std(by_seed, ddof=1), 1e-12) / len(by_seed) ** 0.5
             p = max(p, 2 * stats.t.sf(abs(difference) / spread, len(by_seed) - 1))
     about = [run.scores.about for run in runs]
@@ -232,7 +233,7 @@ def _row(data: str, name: str, runs: list[Run], found: np.ndarray, others: list[
     )
 
 
-def _t_reach(values: np.ndarray) -> float:
+def t_reach(values: np.ndarray) -> float:
     """Half the width of the 95 % interval of a mean."""
     if len(values) < 2:
         return float("nan")
@@ -282,6 +283,9 @@ def _interval(ends: tuple[float, float]) -> str:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, dict) and "class_path" in value:
+        options = (f"{name}={_text(option)}" for name, option in (value.get("init_args") or {}).items())
+        return f"{_text(value['class_path'])}({', '.join(options)})"
     return value.rpartition(".")[2] if isinstance(value, str) else json.dumps(value)
 
 

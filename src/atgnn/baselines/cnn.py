@@ -20,6 +20,7 @@ class CNNNetwork(nn.Module):
         num_classes: S.
         name: a convolutional model of timm, or "vgg" for :class:`~atgnn.baselines.vgg.VGG`.
         dropout: before the last layer.
+        options: further arguments of that model, as channel_multiplier and depth_multiplier of efficientnet_b0.
 
     Shape:
         log_mel: (B, 1, F, L), normalised.
@@ -30,10 +31,18 @@ class CNNNetwork(nn.Module):
         ValueError: if timm has no model of that name, or the log-mel is not (B, 1, F, L).
     """
 
-    def __init__(self, num_classes: int, name: str = "efficientnet_b2", *, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        name: str = "efficientnet_b2",
+        *,
+        dropout: float = 0.0,
+        options: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
+        options = options or {}
         if name == "vgg":
-            self.model: nn.Module = VGG(num_classes, dropout=dropout)
+            self.model: nn.Module = VGG(num_classes, dropout=dropout, **options)
             return
         try:
             import timm
@@ -41,7 +50,10 @@ class CNNNetwork(nn.Module):
             raise ImportError("expected timm for a CNN, got none; pip install 'atgnn[baselines]'") from error
         if not timm.is_model(name):
             raise ValueError(f"expected a model of timm or vgg, got {name!r}; timm.list_models() names them")
-        self.model = timm.create_model(name, in_chans=1, num_classes=num_classes, drop_rate=dropout)
+        make: Any = timm.create_model
+        if {"channel_multiplier", "depth_multiplier"} & set(options):
+            make = timm.models.efficientnet._gen_efficientnet  # create_model has the published sizes alone
+        self.model = make(name, in_chans=1, num_classes=num_classes, drop_rate=dropout, **options)
 
     def forward(self, log_mel: Tensor) -> TaggingOutput:
         """Tag a batch of log-mels."""
@@ -67,6 +79,7 @@ class CNN(TaggingModule):
         clip_seconds: length of the clips it is trained on, in seconds.
         short_clips: "pad" or "repeat" clips that are shorter, see :class:`atgnn.tagger.Tagger`.
         dropout: before the last layer.
+        options: further arguments of that model, see :class:`CNNNetwork`.
         training: arguments of :class:`TaggingModule`.
 
     Shape:
@@ -90,9 +103,10 @@ class CNN(TaggingModule):
         clip_seconds: float = 10.24,
         short_clips: Literal["pad", "repeat"] = "pad",
         dropout: float = 0.0,
+        options: dict[str, Any] | None = None,
         **training: Any,
     ) -> None:
         frontend = LogMel(sample_rate, n_mels, f_min, f_max, mean, std)
-        network = CNNNetwork(len(labels), name, dropout=dropout)
+        network = CNNNetwork(len(labels), name, dropout=dropout, options=options)
         super().__init__(Tagger(frontend, network, short_clips), labels, clip_seconds=clip_seconds, **training)
         self.save_hyperparameters(ignore=["protocol"])

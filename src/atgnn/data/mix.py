@@ -28,6 +28,7 @@ def mix_shards(
     level_max_db: float = 0.0,
     distractors: float = 0.1,
     speed: dict[str, float] | None = None,
+    companions: dict[str, str] | None = None,
     seed: int = 0,
     clips_per_shard: int = 256,
     overwrite: bool = False,
@@ -48,6 +49,7 @@ def mix_shards(
         level_max_db: level of the loudest events, in dB.
         distractors: share of events taken from clips without a label, where the split has some.
         speed: by how much events of a split are played faster or slower, pitch and all, as in '{train: 0.2}'.
+        companions: labels that an event of another one follows, as in '{Rain: Thunder}'.
         seed: of every draw.
         clips_per_shard: scenes in one tar file.
         overwrite: replace shards that are there.
@@ -68,13 +70,21 @@ def mix_shards(
         raise InputError(f"expected speed from 0 to below 1 for some of {sorted(scenes)}, got {speed}; correct it")
     splits = read_splits(shards, list(scenes))
     style = SceneStyle(
-        round(duration * splits[0].sample_rate), events_min, events_max, level_min_db, level_max_db, distractors
+        round(duration * splits[0].sample_rate),
+        events_min,
+        events_max,
+        level_min_db,
+        level_max_db,
+        distractors,
+        companions=companions or {},
     )
     if style.samples < 1 or clips_per_shard < 1:
         raise InputError(
             f"expected a positive duration and clips_per_shard, got {duration} and {clips_per_shard}; correct them"
         )
     recipe = {"made": "mix", "seed": seed, "speed": speed or {}, "from": {split.name: split.digest for split in splits}}
+    if companions:
+        recipe["companions"] = companions
     with new_directory(out, overwrite) as unfinished:
         for split in splits:
             write_split(
@@ -92,9 +102,7 @@ def mix_shards(
 
 def _scenes(pool: EventPool, style: SceneStyle, count: int, seed: int) -> Iterator[Sample]:
     for number in range(count):
-        # Seeded one by one: a scene is the same however many come before it.
-        rng = np.random.default_rng([seed, zlib.crc32(pool.name.encode()), number])
-        scene, events = mix_scene(pool, style, rng)
+        scene, events = mix_scene(pool, style, scene_rng(seed, pool.name, number))
         heard = pool.vocabulary.indices((label for event in events for label in event["labels"]), pool.name)
         meta = {
             "labels": [pool.vocabulary.labels[i] for i in heard],
@@ -103,3 +111,8 @@ def _scenes(pool: EventPool, style: SceneStyle, count: int, seed: int) -> Iterat
             "events": events,
         }
         yield Sample(f"{pool.name}-{number:06d}", encode_flac(scene, pool.sample_rate), meta)
+
+
+def scene_rng(seed: int, split: str, number: int) -> np.random.Generator:
+    """Seeded one by one: a scene is the same however many come before it."""
+    return np.random.default_rng([seed, zlib.crc32(split.encode()), number])

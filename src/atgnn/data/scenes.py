@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypedDict
 
 import torch
@@ -43,6 +46,7 @@ class SceneStyle:
         level_max_db: level of the loudest events.
         distractors: probability that an event is a clip without a label.
         speed: events are played faster or slower by up to this share, pitch and all.
+        companions: labels, and the label that the next event after each has.
     """
 
     samples: int
@@ -52,6 +56,7 @@ class SceneStyle:
     level_max_db: float = 0.0
     distractors: float = 0.1
     speed: float = 0.0
+    companions: Mapping[str, str] = field(default_factory=dict)
 
 
 class EventPool:
@@ -76,16 +81,35 @@ class EventPool:
         if not self._carriers:
             raise InputError(f"expected labelled clips, got none in split '{split.name}'; leave it out of --scenes")
 
-    def draw(self, rng: Generator, events: int, distractors: float) -> list[Sample]:
-        """Draw different clips, the first of them labelled; fewer where the split has fewer."""
+    def draw(
+        self, rng: Generator, events: int, distractors: float, companions: Mapping[str, str] | None = None
+    ) -> list[Sample]:
+        """Draw different clips, the first of them labelled, companions next; fewer where the split has fewer."""
         drawn: dict[int, None] = {}
+        due: list[list[int]] = []
         for _ in range(10 * events):
-            unlabelled = drawn and self._unlabelled and rng.random() < distractors
-            clips = self._unlabelled if unlabelled else self._carriers[rng.integers(len(self._carriers))]
-            drawn[clips[rng.integers(len(clips))]] = None
+            if due:
+                clips = due.pop()
+            else:
+                unlabelled = drawn and self._unlabelled and rng.random() < distractors
+                clips = self._unlabelled if unlabelled else self._carriers[rng.integers(len(self._carriers))]
+            clip = clips[rng.integers(len(clips))]
+            if companions and clip not in drawn:
+                due = [
+                    self._with(companions[name]) for name in self._samples[clip].meta["labels"] if name in companions
+                ]
+            drawn[clip] = None
             if len(drawn) == events:
                 break
         return [self._samples[n] for n in drawn]
+
+    def _with(self, label: str) -> list[int]:
+        clips = [n for n, sample in enumerate(self._samples) if label in sample.meta["labels"]]
+        if not clips:
+            raise InputError(
+                f"expected clips of the companion '{label}' in split '{self.name}', got none; name another"
+            )
+        return clips
 
 
 def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tensor, list[Event]]:
@@ -99,17 +123,26 @@ def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tenso
     Shape:
         returns: (T,) within ±1, and for each event its key, labels, onset and offset in seconds, level_db and speed.
     """
-    scene = torch.zeros(style.samples)
+    sounds, events = place_events(pool, style, rng)
+    scene = functools.reduce(torch.add, sounds)
+    # One factor for the whole scene keeps the levels of its events as they were drawn.
+    return scene * (PEAK / scene.abs().max().clamp(min=PEAK)), sorted(events, key=_onset)
+
+
+def place_events(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tensor, list[Event]]:
+    """The events of a scene as they are drawn, and each of them alone, in its place and at its level: (events, T)."""
+    sounds: list[Tensor] = []
     events: list[Event] = []
     count = int(rng.integers(style.events_min, style.events_max + 1))
-    for sample in pool.draw(rng, count, style.distractors):
+    for sample in pool.draw(rng, count, style.distractors, style.companions):
         speed = round(float(rng.uniform(1 - style.speed, 1 + style.speed)), 3) if style.speed else 1.0
         event = _play(sample.waveform(pool.sample_rate), speed)
         event = _cut(event, style.samples, rng, round(FADE_SECONDS * pool.sample_rate))
         level_db = round(float(rng.uniform(style.level_min_db, style.level_max_db)), 2)
         onset = int(rng.integers(style.samples - len(event) + 1))
         rms = event.square().mean().sqrt().clamp(min=1e-6)
-        scene[onset : onset + len(event)] += event * (EVENT_RMS / rms * 10 ** (level_db / 20))
+        event = event * (EVENT_RMS / rms * 10 ** (level_db / 20))
+        sounds.append(F.pad(event, (onset, style.samples - onset - len(event))))
         events.append(
             Event(
                 key=sample.key,
@@ -120,8 +153,7 @@ def mix_scene(pool: EventPool, style: SceneStyle, rng: Generator) -> tuple[Tenso
                 speed=speed,
             )
         )
-    # One factor for the whole scene keeps the levels of its events as they were drawn.
-    return scene * (PEAK / scene.abs().max().clamp(min=PEAK)), sorted(events, key=_onset)
+    return torch.stack(sounds), events
 
 
 def _play(event: Tensor, speed: float) -> Tensor:

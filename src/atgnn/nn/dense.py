@@ -79,22 +79,25 @@ class FeedForward(nn.Module):
         channels: width C.
         ratio: how much wider the hidden layer is.
         drop_path: probability of stochastic depth on the branch.
+        residual: add it to the node; False puts it in its place.
 
     Shape:
         x: (N, C), the nodes of ``num_clips`` clips.
         returns: (N, C).
     """
 
-    def __init__(self, channels: int, ratio: int = 4, drop_path: float = 0.0) -> None:
+    def __init__(self, channels: int, ratio: int = 4, drop_path: float = 0.0, residual: bool = True) -> None:
         super().__init__()
         hidden = ratio * channels
         self.expand = nn.Sequential(Linear(channels, hidden), nn.BatchNorm1d(hidden), nn.GELU())
         self.project = nn.Sequential(Linear(hidden, channels), nn.BatchNorm1d(channels))
         self.drop_path = StochasticDepth(drop_path)
+        self.residual = residual
 
     def forward(self, x: Tensor, num_clips: int) -> Tensor:
         """Transform (N, C) nodes."""
-        return x + self.drop_path(self.project(self.expand(x)), num_clips)
+        branch = self.drop_path(self.project(self.expand(x)), num_clips)
+        return x + branch if self.residual else branch
 
 
 def init_weights(module: nn.Module) -> None:

@@ -165,6 +165,7 @@ class PatchGraphBlock(nn.Module):
             that takes ((M, C), (N, C)) and an edge_index.
         reduction: r; the sources are the patches average-pooled r×r.
         drop_path: probability of stochastic depth on both branches.
+        residual: add both branches to the patches; False puts them in their place.
 
     Shape:
         x: (N, C), patches of the grid.
@@ -178,15 +179,17 @@ class PatchGraphBlock(nn.Module):
         conv: Callable[[int, int], nn.Module],
         reduction: int = 1,
         drop_path: float = 0.0,
+        residual: bool = True,
     ) -> None:
         super().__init__()
         self.reduction = reduction
+        self.residual = residual
         self.before = nn.Sequential(Linear(channels, channels), nn.BatchNorm1d(channels))
         self.graph = graph
         self.conv = conv(channels, 2 * channels)
         self.after = nn.Sequential(Linear(2 * channels, channels), nn.BatchNorm1d(channels))
         self.drop_path = StochasticDepth(drop_path)
-        self.feed_forward = FeedForward(channels, drop_path=drop_path)
+        self.feed_forward = FeedForward(channels, drop_path=drop_path, residual=residual)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         """Update the patches (N, C) of a batch."""
@@ -195,5 +198,5 @@ class PatchGraphBlock(nn.Module):
         neighbors = self.graph(target, source, grid, self.reduction)
         if isinstance(neighbors, Neighbors) and not isinstance(self.conv, GraphConv):
             neighbors = neighbors.edge_index
-        x = x + self.drop_path(self.after(self.conv((source, target), neighbors)), grid.clips)
-        return self.feed_forward(x, grid.clips)
+        branch = self.drop_path(self.after(self.conv((source, target), neighbors)), grid.clips)
+        return self.feed_forward(x + branch if self.residual else branch, grid.clips)

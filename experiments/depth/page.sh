@@ -1,0 +1,6 @@
+# Writes the tables and figures of this page.
+here=experiments/depth
+atgnn progress $here/sweep.yaml --page $here/README.md
+atgnn summary $here/runs --page $here/README.md \
+    --columns '[mAP, cost/parameters, cost/edges, cost/latency_ms, cost/memory_mb]' \
+    --plot $here/depth.png --x model.depth --y '[mAP, cost/latency_ms, cost/memory_mb]'
