@@ -50,7 +50,9 @@ def bench(
     compiled: bool = False,
     long: float = 600.0,
     json_file: Path | None = None,
+    measured: Path | None = None,
     page: Path | None = None,
+    readme: Path | None = None,
     plot: Path | None = None,
     fast: bool = False,
 ) -> None:
@@ -68,57 +70,83 @@ def bench(
         compiled: also time the network under torch.compile, which takes minutes.
         long: longest clip whose cost is measured, in seconds.
         json_file: write the figures there.
+        measured: figures of an earlier bench; nothing is measured again.
         page: Markdown page to write tables into, between the lines <!-- bench --> and <!-- /bench -->.
+        readme: page for the first table alone.
         plot: picture to draw.
         fast: only see that everything runs: the smallest size, one round, short clips.
 
     Raises:
-        InputError: if the variant is no pyramid.
+        InputError: if the variant is no pyramid, or ``measured`` is no file of figures.
     """
+    if measured is not None:
+        figures = _read(measured)
+    else:
+        figures = (
+            measure("pyramid-nano", classes, 1, threads, compiled, 4.0, fast=True)
+            if fast
+            else measure(variant, classes, rounds, threads, compiled, long)
+        )
+    tables = [table(figures) for table in (_ratio_table, _network_table, _part_table, _growth_table)]
+    for table in tables:
+        Console().print(table)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(figures, indent=1) + "\n")
+    for place, shown in ((page, tables), (readme, tables[:1])):
+        if place is not None:
+            replace_between(place, "bench", "\n\n".join(map(_markdown, shown)))
+    if plot is not None:
+        draw(figures, plot)
+
+
+def measure(
+    variant: str, classes: int, rounds: int, threads: int, compiled: bool, long: float, *, fast: bool = False
+) -> dict[str, Any]:
+    """All figures of :func:`bench`, in plain values."""
     if not variant.startswith("pyramid"):
         raise InputError(f"expected a pyramid to measure, got {variant!r}; isotropic sizes have no label graph")
     if threads:
         torch.set_num_threads(threads)
-    if fast:
-        variant, rounds, long = "pyramid-nano", 1, 4.0
-    console, device = Console(), "cuda" if torch.cuda.is_available() else "cpu"
-    figures: dict[str, Any] = {"about": provenance() | {"variant": variant, "classes": classes, "rounds": rounds}}
-    with console.status("networks"):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found: dict[str, np.ndarray] = {}
+    networks = []
+    with Console(stderr=True).status("networks") as status:
         models = compared(variant, classes, device, compiled)
-        found: dict[str, np.ndarray] = {}
-        networks = []
         for clips in (1,) if fast else (1, 4):
+            status.update(f"inference, {clips} at a time")
             taken = inference(models, clips, rounds, device)
             found |= {f"{name}, {clips}": seconds for name, seconds in taken.items()}
-            for name, seconds in taken.items():
-                networks.append({"name": name, "clips": clips} | _spread(seconds))
-    with console.status("training"):
+            networks += [{"name": name, "clips": clips} | _spread(seconds) for name, seconds in taken.items()]
+        status.update("training steps")
         found |= training(variant, classes, rounds, device)
         memory = {name: peak_memory(training_step, name, variant, classes, device) for name in ("naive", "atgnn")}
-    with console.status("front end"):
+        status.update("front end and parts")
         found |= front_ends(rounds, device)
-    with console.status("parts"):
         tagger = nn.Sequential(LogMel(), _Normalized(models["atgnn"][0])).to(device).eval()
         waveform = waveforms(1, SAMPLES, device)
         with torch.inference_mode():
-            figures["parts"] = parts(lambda: tagger(waveform), rounds)
-    with console.status("size"):
-        figures["computation"] = computation(variant, classes)
-    with console.status("growth"):
-        figures["growth"] = growth(models["atgnn"][0], device, long, fast)
-    figures["networks"] = networks
-    figures["memory"] = memory
-    figures["ratios"] = _ratios(found, memory)
-    for table in (_ratio_table(figures), _network_table(figures), _part_table(figures), _growth_table(figures)):
-        console.print(table)
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(figures, indent=1) + "\n")
-    if page is not None:
-        tables = (_ratio_table, _network_table, _part_table, _growth_table)
-        replace_between(page, "bench", "\n\n".join(_markdown(table(figures)) for table in tables))
-    if plot is not None:
-        draw(figures, plot)
+            spent = parts(lambda: tagger(waveform), rounds)
+        status.update("growth with length")
+        grown = growth(models["atgnn"][0], device, long, fast)
+        return {
+            "about": provenance() | {"variant": variant, "classes": classes, "rounds": rounds},
+            "ratios": _ratios(found, memory),
+            "networks": networks,
+            "memory": memory,
+            "parts": spent,
+            "computation": computation(variant, classes),
+            "growth": grown,
+        }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        figures: dict[str, Any] = json.loads(path.read_text())
+        figures["ratios"], figures["growth"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"expected figures that `atgnn bench --json-file` wrote in {path}, got {error!r}") from None
+    return figures
 
 
 def compared(variant: str, classes: int, device: str, compiled: bool) -> dict[str, tuple[nn.Module, bool]]:
