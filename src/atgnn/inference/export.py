@@ -96,7 +96,8 @@ def export(
     in_32_bits = mock.patch.object(torch, "autocast", return_value=contextlib.nullcontext())
     with warnings.catch_warnings(), whole, in_32_bits, torch.no_grad():
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for name in ("torch.onnx", "onnxscript"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.export.export(exported, (example,), dynamic_shapes=dynamic)
         if input == "waveform":
             shortest = max((shortest - 1) * frontend.hop_length + 1, frontend.win_length)
