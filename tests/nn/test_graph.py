@@ -221,7 +221,7 @@ def test_without_torch_cluster_the_dense_search_goes_on(monkeypatch: pytest.Monk
         knn(LINE, LINE, 2, backend="torch_cluster")
 
 
-@pytest.mark.parametrize("sources", [64, 512, 520, 1000, 2048])
+@pytest.mark.parametrize("sources", [64, 512, 520, 1000, 2048, 7001])
 @pytest.mark.parametrize("k", [1, 9, 16, 25, 40])
 def test_the_smallest_of_long_rows_are_those_of_a_plain_search(sources: int, k: int) -> None:
     distance = torch.rand(2, 30, sources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -207,11 +208,13 @@ def smallest(distance: Tensor, k: int) -> Tensor:
         returns: (B, N, k).
     """
     length = distance.size(-1)
-    divisors = [2**power for power in range(11) if length % 2**power == 0]
-    groups = min(divisors, key=lambda groups: groups + k * length // groups)  # numbers that are looked at
-    if groups <= k or 3 * (groups + k * length // groups) > 2 * length:
+    groups = 2 ** round(math.log2(k * length) / 2)  # the number for which least is left to look at
+    members = -(-length // groups)
+    if groups <= k or 3 * (groups + k * members) > 2 * length:
         return distance.topk(k, dim=-1, largest=False).indices
-    grouped = distance.unflatten(-1, (-1, groups))
+    if members * groups > length:
+        distance = F.pad(distance, (0, members * groups - length), value=torch.inf)
+    grouped = distance.unflatten(-1, (members, groups))
     nearest = grouped.amin(-2).topk(k, dim=-1, largest=False, sorted=False).indices
     candidates = grouped.gather(-1, nearest.unsqueeze(-2).expand(*grouped.shape[:-1], k)).flatten(-2)
     found = candidates.topk(k, dim=-1, largest=False).indices
