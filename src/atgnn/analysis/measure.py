@@ -126,8 +126,11 @@ def _product_flops(x: tuple[int, int], weight: tuple[int, int], *_: Any, **__: A
     return 2 * x[0] * x[1] * weight[0]
 
 
-def peak_memory(build: Callable[..., Call], *args: Any) -> int:
-    """Bytes that a call adds to what is there before it, in a process of its own; of the GPU where there is one.
+def peak_memory(build: Callable[..., Call], *args: Any) -> dict[str, int]:
+    """Bytes that a call adds at its peak to what is there before it, in a process of its own.
+
+    Of ``tensors``, as PyTorch allocates them, and of the whole ``process``, with what the C library does not give back
+    and what oneDNN keeps; on a GPU both are the tensors on it.
 
     Args:
         build: makes the call; of a module, so that the process finds it.
@@ -135,12 +138,16 @@ def peak_memory(build: Callable[..., Call], *args: Any) -> int:
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_peak, torch.get_num_threads(), build, *args).result()
+        return {how: pool.submit(_peak, how, torch.get_num_threads(), build, *args).result() for how in PEAKS}
 
 
-def _peak(threads: int, build: Callable[..., Call], *args: Any) -> int:
+def _peak(how: str, threads: int, build: Callable[..., Call], *args: Any) -> int:
     torch.set_num_threads(threads)
     call = build(*args)
+    return PEAKS[how](call)
+
+
+def _process_peak(call: Call) -> int:
     if torch.cuda.is_available():
         before = torch.cuda.memory_allocated()
         call()
@@ -149,6 +156,21 @@ def _peak(threads: int, build: Callable[..., Call], *args: Any) -> int:
     before = _resident("VmRSS")
     call()
     return _resident("VmHWM") - before
+
+
+def _tensor_peak(call: Call) -> int:
+    if torch.cuda.is_available():
+        return _process_peak(call)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    assert profiler.profiler is not None
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return int(np.cumsum(changes).max(initial=0))
+
+
+#: Ways to measure, in this order: the first call in a process finds its memory untouched.
+PEAKS: dict[str, Callable[[Call], int]] = {"process": _process_peak, "tensors": _tensor_peak}
 
 
 def _resident(which: str) -> int:

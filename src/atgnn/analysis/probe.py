@@ -77,7 +77,8 @@ class SceneProbe(L.Callback):
 def training_targets(trainer: L.Trainer) -> np.ndarray:
     """Labels of all training clips, (B, S) of 0 and 1, from the index of their shards."""
     data = trainer.datamodule  # type: ignore[attr-defined]
-    rows = [row for split in read_splits(data.shards, data.train) for shard in split.shards for row in shard.targets]
+    used = [data.splits[name] for name in data.train]
+    rows = [row for split in used for shard in split.shards for row in shard.targets]
     targets = np.zeros((len(rows), len(data.labels)), dtype=int)
     for row, labels in enumerate(rows):
         targets[row, labels] = 1

@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+#: Samples that are made log-mels at a time on a CPU.
+CHUNK_SAMPLES = 300_000
+
 
 class LogMel(nn.Module):
     r"""Turn waveforms into log-mel spectrograms as Kaldi does, then normalise them.
@@ -71,17 +74,22 @@ class LogMel(nn.Module):
             waveform = waveform.unsqueeze(0)
         if waveform.dim() != 2 or waveform.numel() == 0:
             raise ValueError(f"expected waveforms (B, T) or (T,) of at least one sample, got {tuple(waveform.shape)}")
+        if lengths is None:
+            lengths = torch.full((waveform.size(0),), waveform.size(1), device=waveform.device)
         with torch.autocast(waveform.device.type, enabled=False):
-            return self._log_mel(waveform.float(), lengths).transpose(1, 2).unsqueeze(1)
+            if waveform.device.type != "cpu" or torch.compiler.is_compiling():
+                return self._log_mel(waveform.float(), lengths)
+            # What comes in between is 25 times as large as the clip: a few clips at a time stay in a CPU's cache.
+            clips = max(1, CHUNK_SAMPLES // waveform.size(1))
+            parts = zip(waveform.float().split(clips), lengths.split(clips), strict=True)
+            return torch.cat([self._log_mel(*part) for part in parts])
 
     def normalize(self, log_mel: Tensor) -> Tensor:
         """(x − mean) / std."""
         return (log_mel - self.mean) / self.std
 
-    def _log_mel(self, waveform: Tensor, lengths: Tensor | None) -> Tensor:
+    def _log_mel(self, waveform: Tensor, lengths: Tensor) -> Tensor:
         num_samples = waveform.size(1)
-        if lengths is None:
-            lengths = torch.full((waveform.size(0),), num_samples, device=waveform.device)
         inside = torch.arange(num_samples, device=waveform.device) < lengths.unsqueeze(1)
         mean = (waveform * inside).sum(1, keepdim=True) / lengths.clamp(min=1).unsqueeze(1)
         waveform = torch.where(inside, waveform - mean, 0.0)
@@ -98,4 +106,5 @@ class LogMel(nn.Module):
         valid = (torch.div(lengths - self.win_length, self.hop_length, rounding_mode="floor") + 1).clamp(min=1)
         number = torch.arange(log_mel.size(1), device=waveform.device)
         log_mel = torch.where((number < valid.unsqueeze(1)).unsqueeze(-1), log_mel, 0.0)
-        return F.pad(log_mel, (0, 0, 0, self.num_frames(num_samples) - log_mel.size(1)))
+        log_mel = F.pad(log_mel, (0, 0, 0, self.num_frames(num_samples) - log_mel.size(1)))
+        return log_mel.transpose(1, 2).unsqueeze(1)

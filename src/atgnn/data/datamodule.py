@@ -112,12 +112,12 @@ class ShardDataModule(LightningDataModule):
     @property
     def labels(self) -> list[str]:
         """Label names in the order of the targets."""
-        return next(iter(self._splits.values())).labels
+        return next(iter(self.splits.values())).labels
 
     @property
     def manifest_hash(self) -> str:
         """SHA-256 over the indices of all splits in use: equal hashes, equal data."""
-        digests = "".join(self._splits[name].digest for name in sorted(self._splits))
+        digests = "".join(self.splits[name].digest for name in sorted(self.splits))
         return hashlib.sha256(digests.encode()).hexdigest()
 
     def train_dataloader(self) -> ShardLoader:
@@ -165,7 +165,8 @@ class ShardDataModule(LightningDataModule):
         return self._evaluation(self.predict, "predict")
 
     @cached_property
-    def _splits(self) -> dict[str, SplitIndex]:
+    def splits(self) -> dict[str, SplitIndex]:
+        """Indices of the splits in use, by name."""
         there = find_splits(self._folder)
         # A copy of the shards that holds the test split alone can be tested: what is absent fails when it is read.
         splits = read_splits(self._folder, [name for name in self._used if name in there] or there)
@@ -173,7 +174,7 @@ class ShardDataModule(LightningDataModule):
         return {split.name: replace(split, address=address) for split in splits}
 
     def _check(self) -> None:
-        rate = next(iter(self._splits.values())).sample_rate
+        rate = next(iter(self.splits.values())).sample_rate
         if rate != self.sample_rate:
             raise InputError(
                 f"expected {self.sample_rate} Hz, got {rate} Hz in '{self.shards}'; "
@@ -181,13 +182,13 @@ class ShardDataModule(LightningDataModule):
             )
 
     def _named(self, names: Sequence[str], role: str) -> list[SplitIndex]:
-        absent = [name for name in names if name not in self._splits]
+        absent = [name for name in names if name not in self.splits]
         if absent or not names:
             raise InputError(
                 f"expected a split of '{self.shards}' ({', '.join(find_splits(self._folder))}) for {role}, "
                 f"got {', '.join(absent) or 'none'}; name one that is there"
             )
-        return [self._splits[name] for name in names]
+        return [self.splits[name] for name in names]
 
     def _evaluation(self, names: Sequence[str], role: str) -> ShardLoader:
         splits = self._named(names, role)

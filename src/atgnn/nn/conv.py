@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from atgnn.nn.dense import GroupedLinear
 from atgnn.nn.graph import Neighbors
+from atgnn.nn.lean import norm_gelu
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # PyG calls torch.jit.script while it is imported
@@ -29,8 +30,8 @@ class GraphConv(MessagePassing):
         self.in_channels = in_channels
         self.out_channels = out_channels
 
-    def forward(self, x: Nodes, neighbors: Neighbors | Tensor) -> Tensor:
-        """Gather from each node's neighbours and update it."""
+    def forward(self, x: Nodes, neighbors: Neighbors | Tensor, layer: nn.Module | None = None) -> Tensor:
+        """Gather from each node's neighbours and update it; ``layer`` comes after, in one step with φ where it can."""
         source, target = x if isinstance(x, tuple) else (x, x)
         if source.size(-1) != self.in_channels or target.size(-1) != self.in_channels:
             raise ValueError(
@@ -41,24 +42,35 @@ class GraphConv(MessagePassing):
             gathered = self.gather(source, target, neighbors)
         else:
             gathered = self.propagate(neighbors, x=(source, target), size=(source.size(0), target.size(0)))
-        return self.combine(target, gathered)
+        return self.combine(target, gathered, layer)
 
     def gather(self, source: Tensor, target: Tensor, neighbors: Neighbors) -> Tensor:
         """Gather without edges: here, by way of the edges after all."""
         return self.propagate(neighbors.edge_index, x=(source, target), size=(source.size(0), target.size(0)))
 
-    def combine(self, target: Tensor, gathered: Tensor) -> Tensor:
+    def combine(self, target: Tensor, gathered: Tensor, layer: nn.Module | None) -> Tensor:
         """Make the new nodes of the old ones and of what they gathered: here, the latter alone."""
-        return gathered
+        return then(None, gathered, layer)
 
     def extra_repr(self) -> str:
         """Show the widths."""
         return f"{self.in_channels}, {self.out_channels}"
 
 
-def mlp(in_channels: int, out_channels: int) -> nn.Sequential:
+class MLP(nn.Sequential):
     """φ of every convolution: a linear map in 4 groups, BatchNorm, GELU."""
-    return nn.Sequential(GroupedLinear(in_channels, out_channels), nn.BatchNorm1d(out_channels), nn.GELU())
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(GroupedLinear(in_channels, out_channels), nn.BatchNorm1d(out_channels), nn.GELU())
+
+
+def then(phi: nn.Module | None, x: Tensor, layer: nn.Module | None) -> Tensor:
+    """φ of nodes, and a linear layer of that; in one step while training."""
+    if isinstance(phi, MLP) and phi.training:
+        before, norm, _ = phi
+        return norm_gelu(before(x), norm, layer)
+    mapped: Tensor = x if phi is None else phi(x)
+    return mapped if layer is None else layer(mapped)
 
 
 class MaxRelativeConv(GraphConv):
@@ -85,7 +97,7 @@ class MaxRelativeConv(GraphConv):
     def __init__(self, in_channels: int, out_channels: int, reverse: bool = False) -> None:
         super().__init__(in_channels, out_channels, aggr="max")
         self.reverse = reverse
-        self.nn = mlp(2 * in_channels, out_channels)
+        self.nn = MLP(2 * in_channels, out_channels)
 
     def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
         """Difference along each edge."""
@@ -97,9 +109,9 @@ class MaxRelativeConv(GraphConv):
             return target - neighbors.gather_min(source)
         return neighbors.gather_max(source) - target
 
-    def combine(self, target: Tensor, gathered: Tensor) -> Tensor:
+    def combine(self, target: Tensor, gathered: Tensor, layer: nn.Module | None) -> Tensor:
         """Alternate the channels of node and difference, which decides what shares a group of φ."""
-        return self.nn(torch.stack((target, gathered), dim=1).transpose(1, 2).flatten(1))
+        return then(self.nn, torch.stack((target, gathered), dim=1).transpose(1, 2).flatten(1), layer)
 
 
 class EdgeConv(GraphConv):
@@ -124,7 +136,7 @@ class EdgeConv(GraphConv):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, aggr="max")
-        self.nn = mlp(2 * in_channels, out_channels)
+        self.nn = MLP(2 * in_channels, out_channels)
 
     def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
         """φ along each edge."""
@@ -170,7 +182,7 @@ class GINConv(GraphConv):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, aggr="sum")
         self.eps = nn.Parameter(torch.zeros(1))
-        self.nn = mlp(in_channels, out_channels)
+        self.nn = MLP(in_channels, out_channels)
 
     def message(self, x_j: Tensor) -> Tensor:
         """The neighbour itself."""
@@ -180,9 +192,9 @@ class GINConv(GraphConv):
         """Sum the neighbours without edges."""
         return neighbors.gather_sum(source)
 
-    def combine(self, target: Tensor, gathered: Tensor) -> Tensor:
+    def combine(self, target: Tensor, gathered: Tensor, layer: nn.Module | None) -> Tensor:
         """φ of the weighted sum of node and neighbours."""
-        return self.nn((1 + self.eps) * target + gathered)
+        return then(self.nn, (1 + self.eps) * target + gathered, layer)
 
 
 class SAGEConv(GraphConv):
@@ -207,8 +219,8 @@ class SAGEConv(GraphConv):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, aggr="max")
-        self.nn1 = mlp(in_channels, in_channels)
-        self.nn2 = mlp(2 * in_channels, out_channels)
+        self.nn1 = MLP(in_channels, in_channels)
+        self.nn2 = MLP(2 * in_channels, out_channels)
 
     def message(self, x_j: Tensor) -> Tensor:
         """φ₁ along each edge."""
@@ -220,6 +232,6 @@ class SAGEConv(GraphConv):
             return super().gather(source, target, neighbors)
         return neighbors.gather_max(self.nn1(source))
 
-    def combine(self, target: Tensor, gathered: Tensor) -> Tensor:
+    def combine(self, target: Tensor, gathered: Tensor, layer: nn.Module | None) -> Tensor:
         """φ₂ of node and neighbours, side by side."""
-        return self.nn2(torch.cat((target, gathered), dim=-1))
+        return then(self.nn2, torch.cat((target, gathered), dim=-1), layer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from atgnn.nn.lean import norm_gelu
 from atgnn.nn.linear import Linear, linear
 
 
@@ -96,7 +97,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, num_clips: int) -> Tensor:
         """Transform (N, C) nodes."""
-        branch = self.drop_path(self.project(self.expand(x)), num_clips)
+        if self.training:
+            (before, norm, _), (layer, project_norm) = self.expand, self.project
+            branch = project_norm(norm_gelu(x, norm, layer, before))
+        else:
+            branch = self.project(self.expand(x))
+        branch = self.drop_path(branch, num_clips)
         return x + branch if self.residual else branch
 
 

@@ -14,8 +14,9 @@ from atgnn.nn.linear import by_onednn, linear
 
 Backend = Literal["auto", "dense", "torch_cluster"]
 
-#: Bytes that the distances of one chunk of the dense search may take, whatever the number of nodes.
-CHUNK_BYTES = 64 * 2**20
+#: Bytes that the distances of one chunk of the dense search may take, whatever the number of nodes; little enough for
+#: the memory of a chunk to be used again for the next, instead of being fetched anew from the system.
+CHUNK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)

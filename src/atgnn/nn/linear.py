@@ -49,6 +49,12 @@ def by_onednn(x: Tensor) -> bool:
     )
 
 
+def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
+    """Product gradᵀ · x (D, C), of x (N, C) and the gradient (N, D) of what was made of it."""
+    # oneDNN is faster where the result is wide rather than high.
+    return linear(grad.t(), x.t()) if x.size(1) >= grad.size(1) else linear(x.t(), grad.t()).t()
+
+
 class Linear(nn.Linear):
     """:class:`torch.nn.Linear` by way of :func:`linear`; with ``gelu`` set, GELU is part of it.
 
@@ -86,8 +92,5 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
-        grad_weight = None
-        if of_weight:  # oneDNN is faster where the result is wide rather than high
-            wide = weight.size(1) >= weight.size(0)
-            grad_weight = linear(grad.t(), x.t()) if wide else linear(x.t(), grad.t()).t()
+        grad_weight = weight_gradient(x, grad) if of_weight else None
         return linear(grad, weight.t()) if of_x else None, grad_weight, grad.sum(0) if of_bias else None

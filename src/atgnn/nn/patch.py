@@ -196,7 +196,11 @@ class PatchGraphBlock(nn.Module):
         target = self.before(x)
         source = pool_nodes(target, grid, self.reduction)
         neighbors = self.graph(target, source, grid, self.reduction)
-        if isinstance(neighbors, Neighbors) and not isinstance(self.conv, GraphConv):
-            neighbors = neighbors.edge_index
-        branch = self.drop_path(self.after(self.conv((source, target), neighbors)), grid.clips)
+        after, norm = self.after
+        if isinstance(self.conv, GraphConv):
+            mixed = self.conv((source, target), neighbors, after)
+        else:
+            edges = neighbors.edge_index if isinstance(neighbors, Neighbors) else neighbors
+            mixed = after(self.conv((source, target), edges))
+        branch = self.drop_path(norm(mixed), grid.clips)
         return self.feed_forward(x + branch if self.residual else branch, grid.clips)
