@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import traceback
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Run:
 
         torch.set_num_threads(1)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("w") as log, redirect_stdout(log):
+        with self.log.open("w") as log, redirect_stdout(log), redirect_stderr(log):
             try:
                 failed = main(self.args)
             except (Exception, SystemExit):  # jsonargparse exits where an option does not fit

@@ -35,7 +35,7 @@ def test_limits(tmp_path):
 
 def test_a_port_that_cannot_be():
     pytest.importorskip("gradio")
-    with pytest.raises(InputError, match="expected a free --port at --host"):
+    with pytest.raises(InputError, match="expected a free --host and --port"):
         serve(port=99999999)
 
 

@@ -15,10 +15,12 @@ from atgnn import ATGNN
 from atgnn.checkpoint import save_model
 
 SCRIPT = """
-import resource, sys, time
+import sys, time
 from atgnn import cli
 failed = cli.main(["tag", *sys.argv[1:], "--format", "json"])
-print("MEASURED", failed, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+# Not getrusage: its peak is that of the process that started this one, if that was larger.
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print("MEASURED", failed, time.process_time(), int(peak.split()[1]) / 1e6)
 """
 
 

@@ -160,7 +160,8 @@ def knn(
             k, dilation = clamp_dilation(k, dilation, int(sources.min()))
             index = _torch_cluster_search(x, y, (k - 1) * dilation + 1, batch_x, batch_y)
         else:
-            k, dilation = clamp_dilation(k, dilation, y.size(0) // num_clips)
+            if not torch.compiler.is_exporting():  # the number of sources is open then, above a stated minimum
+                k, dilation = clamp_dilation(k, dilation, y.size(0) // num_clips)
             reach = (k - 1) * dilation + 1
             if backend == "torch_cluster":
                 batch_x = torch.arange(num_clips, device=x.device).repeat_interleave(x.size(0) // num_clips)
