@@ -324,7 +324,7 @@ def _ratio_table(figures: dict[str, Any]) -> Table:
 
 def _network_table(figures: dict[str, Any]) -> Table:
     table = _table(
-        "inference", "network", "clips", "ms (median)", "quartiles", "clips/s", "parameters", "multiply-adds"
+        "inference", "network", "clips", "ms (median)", "quartiles", "clips/s", "parameters", "MACs"
     )
     for row in figures["networks"]:
         size = figures["computation"].get(row["name"].partition(",")[0].removesuffix(" bf16"), {})
