@@ -323,9 +323,7 @@ def _ratio_table(figures: dict[str, Any]) -> Table:
 
 
 def _network_table(figures: dict[str, Any]) -> Table:
-    table = _table(
-        "inference", "network", "clips", "ms (median)", "quartiles", "clips/s", "parameters", "MACs"
-    )
+    table = _table("inference", "network", "clips", "ms (median)", "quartiles", "clips/s", "parameters", "MACs")
     for row in figures["networks"]:
         size = figures["computation"].get(row["name"].partition(",")[0].removesuffix(" bf16"), {})
         quartiles = f"{1e3 * row['low']:.0f} … {1e3 * row['high']:.0f}"
