@@ -65,18 +65,27 @@ def test_the_graph_gives_the_same_scores(checkpoint, tmp_path, input, ending):
 def test_a_larger_variant(tmp_path):
     """All four stages, dilated neighbours, a label graph of 200: the size of the published networks.
 
-    Its scores are not compared: untrained, they change by tenths where a sound changes by a millionth.
+    Untrained, its scores change by tenths where a sound changes by a millionth, because near ties change neighbours; so
+    what blocks add is made small, and that they then hardly change is tested, too.
     """
     onnxruntime = pytest.importorskip("onnxruntime")
     model = ATGNN([f"label {n}" for n in range(200)], "pyramid-s", clip_seconds=2.0).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(
+                ("after.1.weight", "project.1.weight", "conv.nn.1.weight", "label_readout", "head.4.weight")
+            ):
+                parameter.mul_(0.01)
     save_model(model, tmp_path / "model.ckpt")
     export(tmp_path / "model.onnx", checkpoint=tmp_path / "model.ckpt")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for batch, seconds in ((1, 2.0), (2, 2.71)):
         sound = 0.1 * torch.randn(batch, round(16000 * seconds))
+        expected = scores(model, "waveform", sound)
+        assert expected.std() > 0.001, "scores that differ from label to label"
+        torch.testing.assert_close(scores(model, "waveform", sound * (1 + 1e-6)), expected, rtol=0, atol=5e-5)
         found = torch.from_numpy(session.run(["scores"], {"waveform": sound.numpy()})[0])
-        assert found.shape == (batch, 200)
-        assert (found.isfinite() & (found >= 0) & (found <= 1)).all()
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 def test_another_ending_is_refused(tmp_path):
