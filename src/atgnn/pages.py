@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
 from atgnn.errors import InputError
 
@@ -58,6 +59,14 @@ def _values(values: tuple[float, ...]) -> str:
 
 def _interval(ends: list[float] | None) -> str:
     return f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""
+
+
+def markdown(table: Table) -> str:
+    """A table for the terminal as one of a page."""
+    header = [str(column.header) for column in table.columns]
+    sides = ["---:" if column.justify == "right" else "---" for column in table.columns]
+    cells = zip(*(column.cells for column in table.columns), strict=True)
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (header, sides, *cells))
 
 
 def replace_between(page: Path, name: str, text: str) -> None:

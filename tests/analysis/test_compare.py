@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from atgnn.analysis.compare import Row, _holm, compare, compare_runs, read_runs
+from atgnn.analysis.compare import Row, _holm, compare, compare_runs
+from atgnn.analysis.runs import read_runs
 from atgnn.errors import InputError
 from atgnn.scores import Scores
 

@@ -89,6 +89,18 @@ def test_random_graph_takes_all_sources_where_there_are_few() -> None:
     assert RandomGraph(9)(x, pool_nodes(x, grid, 2), grid, 2).index.sort(1).values.tolist() == [[0, 1]] * 8
 
 
+def test_random_links_are_kept_for_a_grid_and_follow_the_seed() -> None:
+    graph, x = RandomGraph(3), torch.randn(12, 4)
+    first = graph(x, x, Grid(1, 3, 4)).index
+    assert graph(x[:6], x[:6], Grid(1, 2, 3)).index.shape == (6, 3), "another grid has others"
+    assert torch.equal(graph(x, x, Grid(1, 3, 4)).index, first)
+    assert torch.equal(graph(x.repeat(2, 1), x.repeat(2, 1), Grid(2, 3, 4)).index, torch.cat((first, first + 12)))
+    other = RandomGraph(3)
+    other(x, x, Grid(1, 3, 4))
+    other.load_state_dict(graph.state_dict())
+    assert torch.equal(other(x, x, Grid(1, 3, 4)).index, first), "also where links of its own seed were kept"
+
+
 def test_natural_visibility_by_hand() -> None:
     # From 3 the slopes are −2, −1, 0: each is above all before, so it sees all. 1 (at 1) sees 2 and then 3 in line.
     assert sees([3.0, 1.0, 2.0, 3.0]) == {(0, 1), (0, 2), (0, 3), (1, 2), (2, 3)}

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
+from atgnn.analysis.bench_report import GOALS, draw, tables, titled
 from atgnn.analysis.measure import Call, exponent, multiply_adds, parts, peak_memory, ratio, times, waveforms
 from atgnn.audio.frontend import LogMel
 from atgnn.baselines.ast import ASTNetwork
@@ -28,18 +27,6 @@ from atgnn.pages import replace_between
 from atgnn.provenance import provenance
 
 FRAMES, MELS, SAMPLES = 1024, 128, 163840  # 10.24 s at 16 kHz
-#: What is promised and hoped for: times as fast, or as little memory.
-GOALS = {
-    "inference fp32, 1 clip, against naive": (1.8, 3.0),
-    "inference fp32, 4 clips, against naive": (1.8, 3.0),
-    "inference bf16, 1 clip, against naive fp32": (3.0, 5.0),
-    "inference bf16, 4 clips, against naive fp32": (3.0, 5.0),
-    "training step, 4 clips, against naive": (2.0, 3.0),
-    "memory of that training step (tensors), against naive": (2.0, 4.0),
-    "memory of that training step (process), against naive": (2.0, 4.0),
-    "inference fp32, 1 clip, against AST-base": (5.0, 8.0),
-    "front end, batch of 16, against kaldi.fbank in a loop": (3.0, 10.0),
-}
 
 
 def bench(
@@ -88,15 +75,15 @@ def bench(
             if fast
             else measure(variant, classes, rounds, threads, compiled, long)
         )
-    tables = [table(figures) for table in (_ratio_table, _network_table, _part_table, _growth_table)]
-    for table in tables:
+    shown = tables(figures)
+    for table in shown:
         Console().print(table)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(figures, indent=1) + "\n")
-    for place, shown in ((page, tables), (readme, tables[:1])):
+    for place, own in ((page, shown), (readme, shown[:1])):
         if place is not None:
-            replace_between(place, "bench", "\n\n".join(map(_markdown, shown)))
+            replace_between(place, "bench", "\n\n".join(map(titled, own)))
     if plot is not None:
         draw(figures, plot)
 
@@ -302,83 +289,3 @@ def _ratios(found: dict[str, np.ndarray], memory: dict[str, dict[str, int]]) -> 
 def _spread(seconds: np.ndarray) -> dict[str, float]:
     low, middle, high = np.quantile(seconds, (0.25, 0.5, 0.75))
     return {"seconds": float(middle), "low": float(low), "high": float(high)}
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    return table
-
-
-def _ratio_table(figures: dict[str, Any]) -> Table:
-    about = figures["about"]
-    title = f"{about['variant']}, {about['classes']} labels, clips of 10.24 s, {about['machine']}"
-    table = _table(title, "", "times as good", "quartiles", "floor", "aim")
-    for name, found in figures["ratios"].items():
-        floor, aim = GOALS[name]
-        quartiles = "–" if found["low"] == found["high"] else f"{found['low']:.2f} … {found['high']:.2f}"
-        table.add_row(name, f"{found['median']:.2f}", quartiles, f"{floor:g}", f"{aim:g}")
-    return table
-
-
-def _network_table(figures: dict[str, Any]) -> Table:
-    table = _table("inference", "network", "clips", "ms (median)", "quartiles", "clips/s", "parameters", "MACs")
-    for row in figures["networks"]:
-        size = figures["computation"].get(row["name"].partition(",")[0].removesuffix(" bf16"), {})
-        quartiles = f"{1e3 * row['low']:.0f} … {1e3 * row['high']:.0f}"
-        cells = [f"{1e3 * row['seconds']:.0f}", quartiles, f"{row['clips'] / row['seconds']:.1f}"]
-        cells += [f"{size['parameters'] / 1e6:.1f} M", f"{size['multiply_adds'] / 1e9:.1f} G"] if size else ["", ""]
-        table.add_row(row["name"], str(row["clips"]), *cells)
-    return table
-
-
-def _part_table(figures: dict[str, Any]) -> Table:
-    table = _table("one clip from waveform to logits", "part", "ms", "share")
-    total = sum(figures["parts"].values())
-    for name, seconds in figures["parts"].items():
-        table.add_row(name, f"{1e3 * seconds:.1f}", f"{seconds / total:.0%}")
-    return table
-
-
-def _growth_table(figures: dict[str, Any]) -> Table:
-    table = _table(
-        "growth: of the network with the clip, of the search with K, N and C", "with", "from … to", "s", "∝ sizeᵉ"
-    )
-    for name, grown in figures["growth"].items():
-        ends = [f"{grown[what][0]:.3g} … {grown[what][-1]:.3g}" for what in ("sizes", "seconds")]
-        table.add_row(name, *ends, f"{grown['exponent']:.2f}")
-    return table
-
-
-def _markdown(table: Table) -> str:
-    header = [str(column.header) for column in table.columns]
-    rows = zip(*(column.cells for column in table.columns), strict=True)
-    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-    return "\n".join([f"*{table.title}*", "", *lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
-
-
-def draw(figures: dict[str, Any], path: Path) -> None:
-    """Draw time of each network, where the time goes, and how it grows with the clip."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    speed, share, grown = figure.subplots(1, 3)
-    rows = [row for row in figures["networks"] if row["clips"] == 1]
-    colors = ["#D55E00" if row["name"].startswith("atgnn") else "0.6" for row in rows]
-    speed.barh([row["name"] for row in rows], [1e3 * row["seconds"] for row in rows], color=colors)
-    speed.invert_yaxis()
-    speed.set_xlabel("ms for a clip of 10.24 s")
-    names, seconds = [*figures["parts"]], [1e3 * value for value in figures["parts"].values()]
-    share.barh(names, seconds, color="#0072B2")
-    share.invert_yaxis()
-    share.set_xlabel("ms in each part of atgnn")
-    one = figures["growth"]["length of clip (s)"]
-    grown.loglog(
-        one["sizes"], one["seconds"], "o-", color="#009E73", label=f"∝ length^{one['exponent']:.2f} (upper half)"
-    )
-    grown.set_xlabel("length of clip (s)")
-    grown.set_ylabel("s")
-    grown.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich import box
@@ -14,29 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from atgnn.analysis.runs import Run, read_runs, t_reach
 from atgnn.bootstrap import resampled_mean_average_precision
 from atgnn.errors import InputError
-from atgnn.pages import replace_between
-from atgnn.scores import Scores
+from atgnn.pages import markdown, replace_between
 
 HEADER = ("data", "setting", "seeds", "mAP", "Δ", "over seeds", "over clips", "p", "parameters", "minutes")
-
-
-@dataclass(frozen=True)
-class Run:
-    """The scores of one run.
-
-    Args:
-        scores: of every clip, in the order of their keys.
-        data: name of its data set, the overlay that chose it.
-        settings: what it varies beside data and seed, as text.
-        seed: None where it says none.
-    """
-
-    scores: Scores
-    data: str
-    settings: str
-    seed: int | None
 
 
 @dataclass(frozen=True)
@@ -117,53 +101,16 @@ def compare(
     """
     rows = compare_runs(read_runs(runs), reference, resamples)
     for data in dict.fromkeys(row.data for row in rows):
-        table = Table(
-            title=f"{data}: mean ± 95 % interval over seeds; Δ from the first line's".lstrip(": "), box=box.SIMPLE
-        )
-        for name in HEADER[1:8]:
-            table.add_column(name, justify="left" if name == "setting" else "right", no_wrap=name in ("mAP", "Δ", "p"))
-        for row in rows:
-            if row.data == data:
-                table.add_row(*row.cells()[1:8])
-        Console().print(table)
+        title = f"{data}: mean ± 95 % interval over seeds; Δ from the first line's".lstrip(": ")
+        Console().print(_table([row for row in rows if row.data == data], HEADER[1:8], title))
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         plain = [{name: _plain(value) for name, value in asdict(row).items()} for row in rows]
         json_file.write_text(json.dumps(plain, indent=1) + "\n")
     if page is not None:
-        replace_between(page, marker, _markdown(rows))
+        replace_between(page, marker, markdown(_table(rows)))
     if plot is not None:
         draw(rows, plot)
-
-
-def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """Read the scores of runs, from files and folders.
-
-    Raises:
-        InputError: if there are none.
-    """
-    files = [file for path in paths for file in (sorted(path.glob("*.npz")) if path.is_dir() else [path])]
-    if not files:
-        raise InputError(
-            f"expected files of scores in {', '.join(map(str, paths))}, got none; `atgnn sweep` writes them"
-        )
-    scores = [Scores.load(file) for file in files]
-    settings = [dict(one.about.get("settings", {})) for one in scores]
-    varied = [
-        key
-        for key in dict.fromkeys(key for one in settings for key in one)
-        if key not in ("config", "seed_everything") and len({json.dumps(one.get(key)) for one in settings}) > 1
-    ]
-    return [
-        Run(
-            one.sorted(),
-            Path(str(setting.get("config", ""))).stem,
-            ", ".join(f"{key.rpartition('.')[2]} = {_text(setting[key])}" for key in varied if key in setting)
-            or file.stem,
-            setting.get("seed_everything", one.about.get("seed")),
-        )
-        for file, one, setting in zip(files, scores, settings, strict=True)
-    ]
 
 
 def compare_runs(runs: Sequence[Run], reference: str | None = None, resamples: int = 1000) -> list[Row]:
@@ -233,13 +180,6 @@ def _row(data: str, name: str, runs: list[Run], found: np.ndarray, others: list[
     )
 
 
-def t_reach(values: np.ndarray) -> float:
-    """Half the width of the 95 % interval of a mean."""
-    if len(values) < 2:
-        return float("nan")
-    return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
-
-
 def _holm(rows: list[Row]) -> list[Row]:
     """Correct the p of all comparisons together: the smallest counts as often as there are comparisons, and so on.
 
@@ -273,20 +213,19 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _markdown(rows: Iterable[Row]) -> str:
-    lines = ["| " + " | ".join(HEADER) + " |", "|---|---|" + "---:|" * (len(HEADER) - 2)]
-    return "\n".join(lines + ["| " + " | ".join(row.cells()) + " |" for row in rows])
+def _table(rows: Iterable[Row], columns: Sequence[str] = HEADER, title: str = "") -> Table:
+    table = Table(title=title, box=box.SIMPLE)
+    for name in columns:
+        justify: Literal["left", "right"] = "left" if name in ("data", "setting") else "right"
+        table.add_column(name, justify=justify, no_wrap=name in ("mAP", "Δ", "p"))
+    for row in rows:
+        cells = dict(zip(HEADER, row.cells(), strict=True))
+        table.add_row(*(cells[name] for name in columns))
+    return table
 
 
 def _interval(ends: tuple[float, float]) -> str:
     return "–" if np.isnan(ends[0]) else f"[{ends[0]:+.3f}, {ends[1]:+.3f}]"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict) and "class_path" in value:
-        options = (f"{name}={_text(option)}" for name, option in (value.get("init_args") or {}).items())
-        return f"{_text(value['class_path'])}({', '.join(options)})"
-    return value.rpartition(".")[2] if isinstance(value, str) else json.dumps(value)
 
 
 def _plain(value: object) -> object:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from timeit import Timer
 
 import lightning as L
 import torch
 from torch import Tensor
 
+from atgnn.analysis.measure import waveforms
 from atgnn.nn.graph import Neighbors
 from atgnn.nn.patch import PatchGraphBlock
 from atgnn.tagging import TaggingModule
@@ -25,7 +27,7 @@ def cost(model: TaggingModule, repeats: int = 10) -> dict[str, float]:
         repeats: passes of which the fastest counts.
     """
     samples = round(model.clip_seconds * model.tagger.frontend.sample_rate)
-    waveform = torch.randn(1, samples, generator=torch.Generator().manual_seed(0)).mul_(0.1)
+    waveform = waveforms(1, samples)
     threads, training = torch.get_num_threads(), model.training
     state = torch.get_rng_state()
     torch.set_num_threads(1)
@@ -37,11 +39,7 @@ def cost(model: TaggingModule, repeats: int = 10) -> dict[str, float]:
         model(waveform)
         for hook in hooks:
             hook.remove()
-        times = []
-        for _ in range(repeats):
-            start = time.process_time()
-            model(waveform)
-            times.append(time.process_time() - start)
+        seconds = min(Timer(lambda: model(waveform), timer=time.process_time).repeat(repeats, number=1))
     memory = _kept(model, waveform.expand(2, -1)) / 2
     model.train(training)
     torch.set_num_threads(threads)
@@ -49,7 +47,7 @@ def cost(model: TaggingModule, repeats: int = 10) -> dict[str, float]:
     return {
         "parameters": float(sum(p.numel() for p in model.parameters() if p.requires_grad)),
         "edges": float(sum(edges)),
-        "latency_ms": 1000 * min(times),
+        "latency_ms": 1000 * seconds,
         "memory_mb": memory / 1e6,
     }
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from timeit import Timer
 from typing import Any
@@ -66,47 +66,44 @@ def ratio(slow: np.ndarray, fast: np.ndarray) -> tuple[float, float, float]:
 
 def parts(call: Call, rounds: int = 5) -> dict[str, float]:
     """Seconds that a call spends in each part of a tagger (medians); parts inside a part count as the outer one."""
-    spent: list[dict[str, float]] = []
+    clock, taken = _Clock(), []
     with ExitStack() as stack:
         for name, functions in PARTS.items():
             for cls, function in functions:
-                original = getattr(cls, function)
-                stack.enter_context(mock.patch.object(cls, function, _timed(name, original, spent)))
+                timed = clock.timed(name, getattr(cls, function))
+                stack.enter_context(mock.patch.object(cls, function, timed))
         call()
         for _ in range(rounds):
-            spent.append(dict.fromkeys(PARTS, 0.0))
+            clock.spent = dict.fromkeys(PARTS, 0.0)
             start = time.perf_counter()
             call()
             _wait()
-            spent[-1]["dense layers"] = time.perf_counter() - start - sum(spent[-1].values())
-    return {name: float(np.median([one[name] for one in spent])) for name in spent[0]}
+            taken.append({**clock.spent, "dense layers": time.perf_counter() - start - sum(clock.spent.values())})
+    return {name: float(np.median([one[name] for one in taken])) for name in taken[0]}
 
 
-def _timed(name: str, function: Callable[..., Any], spent: list[dict[str, float]]) -> Callable[..., Any]:
-    def run(*args: Any, **options: Any) -> Any:
-        if _timed.inside or not spent:  # type: ignore[attr-defined]
-            return function(*args, **options)
-        with _inside():
+class _Clock:
+    """Adds up the seconds of calls, by name; calls inside a call count as that one."""
+
+    def __init__(self) -> None:
+        self.spent = dict.fromkeys(PARTS, 0.0)
+        self.inside = False
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **options: Any) -> Any:
+            if self.inside:
+                return function(*args, **options)
+            self.inside = True
             _wait()
             start = time.perf_counter()
-            result = function(*args, **options)
-            _wait()
-            spent[-1][name] += time.perf_counter() - start
-        return result
+            try:
+                return function(*args, **options)
+            finally:
+                _wait()
+                self.spent[name] += time.perf_counter() - start
+                self.inside = False
 
-    return run
-
-
-_timed.inside = False  # type: ignore[attr-defined]
-
-
-@contextmanager
-def _inside() -> Iterator[None]:
-    _timed.inside = True  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        _timed.inside = False  # type: ignore[attr-defined]
+        return run
 
 
 def _wait() -> None:

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from rich.console import Console
 from rich.table import Table
 
-from atgnn.analysis.compare import Run, read_runs, t_reach
 from atgnn.analysis.quality import rank_correlation
+from atgnn.analysis.runs import Run, read_runs, t_reach
 from atgnn.errors import InputError
-from atgnn.pages import replace_between
+from atgnn.pages import markdown, replace_between
 from atgnn.scores import Scores
 
 Groups = Mapping[str, list[Run]]
@@ -60,16 +60,14 @@ def summary(
     for name in columns:
         if not any(np.isfinite(measure(run.scores, name)) for run in found):
             raise InputError(f"expected runs that measured {name}, got none of {len(found)}; {_known(found)}")
-    rows = [(setting, str(len(own)), *(_cell(own, name) for name in columns)) for setting, own in groups.items()]
     table = Table()
     for name in ("setting", "runs", *columns):
         table.add_column(name, justify="left" if name == "setting" else "right")
-    for row in rows:
-        table.add_row(*row)
+    for setting, own in groups.items():
+        table.add_row(setting, str(len(own)), *(_cell(own, name) for name in columns))
     Console().print(table)
     if page is not None:
-        lines = [("setting", "runs", *columns), ("---", *("---:" for _ in rows[0][1:])), *rows]
-        replace_between(page, marker, "\n".join("| " + " | ".join(line) + " |" for line in lines))
+        replace_between(page, marker, markdown(table))
     if plot is not None:
         draw(groups, plot, x, y or columns)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,16 +66,23 @@ class RandomGraph(nn.Module):
         super().__init__()
         self.k = k
         self.register_buffer("seed", torch.randint(2**31, ()))
+        self._kept: tuple[tuple[object, ...], Tensor] | None = None
 
     @torch.no_grad()
     def forward(self, x: Tensor, y: Tensor, grid: Grid, reduction: int = 1) -> Neighbors:
-        """Link the patches of a batch."""
+        """Link the patches of a batch; the links of the grid seen last are kept."""
         sources = y.size(0) // grid.clips
-        rows, columns = own_cell(grid, reduction, torch.device("cpu"))
-        order = torch.rand(len(rows), sources, generator=torch.Generator().manual_seed(int(self.seed)))
-        order.scatter_(1, (rows * math.ceil(grid.width / reduction) + columns).unsqueeze(1), -1.0)
-        index = order.topk(min(self.k, sources), largest=False).indices
-        return in_every_clip(index.to(x.device), grid.clips, sources)
+        key = grid.height, grid.width, reduction, x.device
+        if self._kept is None or self._kept[0] != key:
+            rows, columns = own_cell(grid, reduction, torch.device("cpu"))
+            order = torch.rand(len(rows), sources, generator=torch.Generator().manual_seed(int(self.seed)))
+            order.scatter_(1, (rows * math.ceil(grid.width / reduction) + columns).unsqueeze(1), -1.0)
+            self._kept = key, order.topk(min(self.k, sources), largest=False).indices.to(x.device)
+        return in_every_clip(self._kept[1], grid.clips, sources)
+
+    def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*args, **options)
+        self._kept = None  # another seed, other links
 
 
 class VisibilityGraph(nn.Module):

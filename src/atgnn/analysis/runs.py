@@ -1,0 +1,75 @@
+"""Runs of sweeps: their scores, and what each of them varies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from atgnn.errors import InputError
+from atgnn.scores import Scores
+
+
+@dataclass(frozen=True)
+class Run:
+    """The scores of one run.
+
+    Args:
+        scores: of every clip, in the order of their keys.
+        data: name of its data set, the overlay that chose it.
+        settings: what it varies beside data and seed, as text.
+        seed: None where it says none.
+    """
+
+    scores: Scores
+    data: str
+    settings: str
+    seed: int | None
+
+
+def read_runs(paths: Sequence[Path]) -> list[Run]:
+    """Read the scores of runs, from files and folders.
+
+    Raises:
+        InputError: if there are none.
+    """
+    files = [file for path in paths for file in (sorted(path.glob("*.npz")) if path.is_dir() else [path])]
+    if not files:
+        raise InputError(
+            f"expected files of scores in {', '.join(map(str, paths))}, got none; `atgnn sweep` writes them"
+        )
+    scores = [Scores.load(file) for file in files]
+    settings = [dict(one.about.get("settings", {})) for one in scores]
+    varied = [
+        key
+        for key in dict.fromkeys(key for one in settings for key in one)
+        if key not in ("config", "seed_everything") and len({json.dumps(one.get(key)) for one in settings}) > 1
+    ]
+    return [
+        Run(
+            one.sorted(),
+            Path(str(setting.get("config", ""))).stem,
+            ", ".join(f"{key.rpartition('.')[2]} = {_text(setting[key])}" for key in varied if key in setting)
+            or file.stem,
+            setting.get("seed_everything", one.about.get("seed")),
+        )
+        for file, one, setting in zip(files, scores, settings, strict=True)
+    ]
+
+
+def t_reach(values: np.ndarray) -> float:
+    """Half the width of the 95 % interval of a mean."""
+    if len(values) < 2:
+        return float("nan")
+    return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict) and "class_path" in value:
+        options = (f"{name}={_text(option)}" for name, option in (value.get("init_args") or {}).items())
+        return f"{_text(value['class_path'])}({', '.join(options)})"
+    return value.rpartition(".")[2] if isinstance(value, str) else json.dumps(value)
