@@ -14,9 +14,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from atgnn.audio.files import encode_flac
-from atgnn.data.archive import Sample, write_split
-
 SCRIPT = Path(__file__).with_name("train_ranks.py")
 TRAIN: dict[str, Any] = runpy.run_path(str(SCRIPT))
 LAUNCHERS = {
@@ -28,21 +25,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shards(tmp_path_factory: pytest.TempPathFactory, write_noise: Callable[..., Path]) -> Path:
     """Numbers of clips that two ranks cannot share evenly."""
-    root, generator = tmp_path_factory.mktemp("ranks") / "shards", torch.Generator().manual_seed(0)
-    root.mkdir()
-    for split, clips in (("train", 29), ("val", 13), ("test", 7)):
-        samples = [
-            Sample(
-                f"{split}-{n}",
-                encode_flac(0.3 * torch.randn(3200, generator=generator), 16000),
-                {"labels": ["abc"[n % 3]], "duration": 0.2, "source": ""},
-            )
-            for n in range(clips)
-        ]
-        write_split(root / split, samples, sample_rate=16000, labels=list("abc"), clips_per_shard=5, recipe={})
-    return root
+    return write_noise(tmp_path_factory.mktemp("ranks") / "shards", {"train": 29, "val": 13, "test": 7})
 
 
 def run(launcher: list[str], shards: Path, out: Path, devices: int, accelerator: str, *more: str) -> str:

@@ -17,9 +17,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from atgnn.audio.files import encode_flac
-from atgnn.data.archive import Sample, write_split
-
 SCRIPT = Path(__file__).with_name("train_once.py")
 KILLS = int(os.environ.get("ATGNN_KILLS", "3"))
 BATCHES = 33  # 23 clips in pairs, three epochs
@@ -48,19 +45,8 @@ def lines(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root, generator = tmp_path_factory.mktemp("shards"), torch.Generator().manual_seed(0)
-    for split, clips in (("train", 23), ("val", 3)):
-        samples = [
-            Sample(
-                f"{split}-{n}",
-                encode_flac(0.3 * torch.randn(3200, generator=generator), 16000),
-                {"labels": ["abc"[n % 3]], "duration": 0.2, "source": ""},
-            )
-            for n in range(clips)
-        ]
-        write_split(root / split, samples, sample_rate=16000, labels=list("abc"), clips_per_shard=5, recipe={})
-    return root
+def shards(tmp_path_factory: pytest.TempPathFactory, write_noise: Callable[..., Path]) -> Path:
+    return write_noise(tmp_path_factory.mktemp("shards"), {"train": 23, "val": 3})
 
 
 @pytest.fixture(scope="module")

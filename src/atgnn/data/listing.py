@@ -7,7 +7,7 @@ import mimetypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import soundfile
 
@@ -98,7 +98,7 @@ def is_sound(name: str) -> bool:
 
 def is_readable(name: str) -> bool:
     """Whether a file's name says that libsndfile reads it."""
-    return name.rpartition(".")[2].upper() in _formats()
+    return PurePath(name).suffix[1:].upper() in _formats()
 
 
 @cache
