@@ -84,7 +84,8 @@ def sweep(
     failed = [failure for failure in in_parallel(_run, todo, title, jobs=jobs, engine=engine) if failure]
     if failed:
         raise InputError(f"expected {len(todo)} runs to finish, got {len(failed)} that failed: {'; '.join(failed)}")
-    return f"{len(runs)} runs, {len(todo)} of them now: {runs[0].scores.parent}"
+    folders = " ".join(dict.fromkeys(str(run.scores.parent) for run in runs))
+    return f"{len(runs)} runs, {len(todo)} of them now; to compare them: atgnn compare {folders}"
 
 
 def progress(files: list[Path], *, page: Path | None = None, marker: str = "runs") -> str:
