@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Samples that are made log-mels at a time on a CPU.
-CHUNK_SAMPLES = 300_000
+from atgnn.nn.linear import linear
+
+#: Samples that are made log-mels at a time on a CPU; what comes in between is 25 times as large and stays in its cache.
+CHUNK_SAMPLES = 330_000
 
 
 class LogMel(nn.Module):
@@ -60,7 +62,7 @@ class LogMel(nn.Module):
         self.n_fft = 1 << (self.win_length - 1).bit_length()
         window = torch.hann_window(self.win_length, periodic=False)
         mel, _ = get_mel_banks(n_mels, self.n_fft, float(sample_rate), f_min, f_max or 0.0, 100.0, -500.0, 1.0)
-        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("window", F.pad(window, (0, self.n_fft - self.win_length)), persistent=False)
         self.register_buffer("mel", F.pad(mel, (0, 1)).T.contiguous(), persistent=False)
 
     def num_frames(self, num_samples: int) -> int:
@@ -74,37 +76,46 @@ class LogMel(nn.Module):
             waveform = waveform.unsqueeze(0)
         if waveform.dim() != 2 or waveform.numel() == 0:
             raise ValueError(f"expected waveforms (B, T) or (T,) of at least one sample, got {tuple(waveform.shape)}")
-        if lengths is None:
-            lengths = torch.full((waveform.size(0),), waveform.size(1), device=waveform.device)
+        frames = max(0, waveform.size(1) - self.win_length) // self.hop_length + 1
+        missing = self.num_frames(waveform.size(1)) - frames
         with torch.autocast(waveform.device.type, enabled=False):
+            waveform = waveform.float()
             if waveform.device.type != "cpu" or torch.compiler.is_compiling():
-                return self._log_mel(waveform.float(), lengths)
-            # What comes in between is 25 times as large as the clip: a few clips at a time stay in a CPU's cache.
-            clips = max(1, CHUNK_SAMPLES // waveform.size(1))
-            parts = zip(waveform.float().split(clips), lengths.split(clips), strict=True)
-            return torch.cat([self._log_mel(*part) for part in parts])
+                mel = F.pad(self._mel(waveform, lengths), (0, 0, 0, missing), value=1.0)  # whose logarithm is zero
+            else:
+                mel = waveform.new_empty(len(waveform), frames + missing, self.mel.size(1))
+                mel[:, frames:] = 1.0
+                clips = max(1, CHUNK_SAMPLES // waveform.size(1))
+                for some in map(slice, range(0, len(mel), clips), range(clips, len(mel) + clips, clips)):
+                    mel[some, :frames] = self._mel(waveform[some], None if lengths is None else lengths[some])
+            log_mel = mel.clamp_(min=torch.finfo(torch.float32).eps).log_()
+        if lengths is not None:
+            valid = (torch.div(lengths - self.win_length, self.hop_length, rounding_mode="floor") + 1).clamp(min=1)
+            number = torch.arange(log_mel.size(1), device=waveform.device)
+            log_mel = log_mel.masked_fill((number >= valid.unsqueeze(1)).unsqueeze(-1), 0.0)
+        return log_mel.transpose(1, 2).unsqueeze(1)
 
     def normalize(self, log_mel: Tensor) -> Tensor:
         """(x − mean) / std."""
         return (log_mel - self.mean) / self.std
 
-    def _log_mel(self, waveform: Tensor, lengths: Tensor) -> Tensor:
-        num_samples = waveform.size(1)
-        inside = torch.arange(num_samples, device=waveform.device) < lengths.unsqueeze(1)
-        mean = (waveform * inside).sum(1, keepdim=True) / lengths.clamp(min=1).unsqueeze(1)
-        waveform = torch.where(inside, waveform - mean, 0.0)
+    def _mel(self, waveform: Tensor, lengths: Tensor | None) -> Tensor:
+        """Energies of the mel bands (B, L', F), in frames that lie inside the waveform."""
+        if lengths is None:
+            waveform = waveform - waveform.mean(1, keepdim=True)
+        else:
+            inside = torch.arange(waveform.size(1), device=waveform.device) < lengths.unsqueeze(1)
+            mean = (waveform * inside).sum(1, keepdim=True) / lengths.clamp(min=1).unsqueeze(1)
+            waveform = torch.where(inside, waveform - mean, 0.0)
 
-        padded = F.pad(waveform, (0, max(0, self.win_length - num_samples)))
-        frames = padded.unfold(1, self.win_length, self.hop_length)
-        frames = frames - frames.mean(-1, keepdim=True)
-        before = torch.cat((frames[..., :1], frames[..., :-1]), dim=-1)
-        frames = (frames - 0.97 * before) * self.window
-        spectrum = torch.fft.rfft(frames, n=self.n_fft)
-        power = spectrum.real.square() + spectrum.imag.square()
-        log_mel = (power @ self.mel).clamp(min=torch.finfo(torch.float32).eps).log()
-
-        valid = (torch.div(lengths - self.win_length, self.hop_length, rounding_mode="floor") + 1).clamp(min=1)
-        number = torch.arange(log_mel.size(1), device=waveform.device)
-        log_mel = torch.where((number < valid.unsqueeze(1)).unsqueeze(-1), log_mel, 0.0)
-        log_mel = F.pad(log_mel, (0, 0, 0, self.num_frames(num_samples) - log_mel.size(1)))
-        return log_mel.transpose(1, 2).unsqueeze(1)
+        # Frames are as long as the transform, and the window is zero past their end and at their first sample; before
+        # them are samples to pre-emphasise with, 16 so that frames lie at even addresses. All is done in Kaldi's order,
+        # because it is rounding that quiet bands consist of.
+        before = 16
+        padded = F.pad(waveform, (before, max(self.n_fft - self.win_length, self.n_fft - waveform.size(1))))
+        frames = padded.unfold(1, before + self.n_fft, self.hop_length)
+        frames = frames - frames[..., before : before + self.win_length].mean(-1, keepdim=True)
+        frames = (0.97 * frames[..., before - 1 : -1]).sub_(frames[..., before:])  # the sign is lost in the power
+        square = torch.view_as_real(torch.fft.rfft(frames.mul_(self.window))).square_()
+        power = square[..., 0] + square[..., 1]
+        return linear(power.flatten(0, 1), self.mel.T).unflatten(0, power.shape[:2])
