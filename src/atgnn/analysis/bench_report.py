@@ -82,11 +82,11 @@ def titled(table: Table) -> str:
 
 
 def draw(figures: dict[str, Any], path: Path) -> None:
-    """Draw time of each network, where the time goes, and how it grows with the clip."""
+    """Draw time of each network, where the time goes, and how it grows with the clip and with the sizes of a search."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    speed, share, grown = figure.subplots(1, 3)
+    figure = Figure(figsize=(14, 3.6), layout="constrained")
+    speed, share, grown, searched = figure.subplots(1, 4, width_ratios=[1.2, 1.2, 1, 1])
     rows = [row for row in figures["networks"] if row["clips"] == 1]
     colors = ["#D55E00" if row["name"].startswith("atgnn") else "0.6" for row in rows]
     speed.barh([row["name"] for row in rows], [1e3 * row["seconds"] for row in rows], color=colors)
@@ -96,12 +96,16 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     share.barh(names, seconds, color="#0072B2")
     share.invert_yaxis()
     share.set_xlabel("ms in each part of atgnn")
-    one = figures["growth"]["length of clip (s)"]
-    grown.loglog(
-        one["sizes"], one["seconds"], "o-", color="#009E73", label=f"∝ length^{one['exponent']:.2f} (upper half)"
-    )
+    for (name, one), marker in zip(figures["growth"].items(), "osD^", strict=True):
+        panel, symbol = (grown, "length") if name.startswith("length") else (searched, name)
+        label = f"∝ {symbol}^{one['exponent']:.2f} (upper half)"
+        panel.loglog(one["sizes"], one["seconds"], f"{marker}-", label=label)
     grown.set_xlabel("length of clip (s)")
-    grown.set_ylabel("s")
-    grown.legend(frameon=False)
+    grown.set_ylabel("seconds of the network")
+    searched.set_xlabel("K, N or C")
+    searched.set_ylabel("seconds of one search")
+    for panel in (grown, searched):
+        panel.legend(frameon=False, fontsize="small", loc="upper left")
+        panel.set_ylim(top=3 * panel.get_ylim()[1])
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
