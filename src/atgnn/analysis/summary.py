@@ -175,8 +175,8 @@ def _cell(runs: list[Run], name: str) -> str:
     if not len(values):
         return ""
     digits = max(0, min(3, 4 - len(str(int(abs(values.mean()))))))
-    reach = "" if len(values) < 2 else f" ± {t_reach(values):.{digits}f}"
-    return f"{values.mean():.{digits}f}{reach}"
+    reach = f" ± {t_reach(values):,.{digits}f}" if np.ptp(values) else ""
+    return f"{values.mean():,.{digits}f}{reach}"
 
 
 def _known(runs: list[Run]) -> str:
