@@ -29,17 +29,18 @@ def test_relevance_adds_up_stages_patch_over_patch() -> None:
 
 
 class Corner(nn.Module):
-    """A network whose first label is the mean of the first patch, which padding does not have."""
+    """A network whose first label is the mean of the first patch, which removed patches do not have."""
 
     def forward(self, log_mel: Tensor) -> TaggingOutput:
         return TaggingOutput(torch.stack((log_mel[:, 0, :4, :4].mean((1, 2)), log_mel.mean((1, 2, 3))), 1))
 
 
 def test_removal_curves_follow_their_order() -> None:
-    model = SimpleNamespace(network=Corner(), tagger=SimpleNamespace(frontend=SimpleNamespace(normalize=lambda x: x)))
+    frontend = SimpleNamespace(mean=2.0, normalize=lambda x: x - 2)
+    model = SimpleNamespace(network=Corner(), tagger=SimpleNamespace(frontend=frontend))
     order = {"first": torch.tensor([3.0, 0, 2, 1, 0.5]), "last": torch.tensor([0.0, 3, 2, 1, 4])}
     curves = removal_curves(model, torch.full((1, 1, 4, 18), 8.0), 0, order, patch=4)
-    on, off = torch.tensor(8.0).sigmoid().item(), 0.5
+    on, off = torch.tensor(6.0).sigmoid().item(), 0.5
     expected = {"deletion/first": [on] + [off] * 6, "insertion/first": [off] + [on] * 6,
                 "deletion/last": [on] * 6 + [off], "insertion/last": [off] * 6 + [on]}  # fmt: skip
     for name, values in expected.items():

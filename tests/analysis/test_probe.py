@@ -24,6 +24,7 @@ def test_a_run_keeps_what_its_callbacks_saw(tmp_path: Path, pytestconfig: pytest
     overlays = [f"-c={root}/experiments/base.yaml", f"-c={root}/experiments/small/scenes.yaml"]
     callbacks = [
         "--trainer.callbacks+=atgnn.analysis.probe.SceneProbe", f"--trainer.callbacks.clips={clips}",
+        "--trainer.callbacks.curves=1",
         "--trainer.callbacks+=atgnn.analysis.cost.Cost", "--trainer.callbacks+=atgnn.analysis.smoothing.Smoothing",
         "--trainer.callbacks+=atgnn.analysis.probe.OtherRates", "--trainer.callbacks.rates=[8000,48000]",
     ]  # fmt: skip
@@ -34,9 +35,10 @@ def test_a_run_keeps_what_its_callbacks_saw(tmp_path: Path, pytestconfig: pytest
     logged = Scores.load(scores).about["measures"]
     expected = {
         "test/mAP", "test/cost/latency_ms", "test/energy/05", "test/mAP/08000", "test/mAP/48000", "test/purity/1",
-        "test/share/4", "test/weight/4", "test/links", "untrained/purity/1", "untrained/deletion/plg/0.4",
+        "test/share/4", "test/weight/4", "test/links", "untrained/purity/1", "test/deletion/plg/0.4",
     }  # fmt: skip
     assert expected <= logged.keys()
+    assert "untrained/deletion/plg/0.4" not in logged
     assert logged["test/cost/memory_mb"] > 0.1
     assert logged["test/purity_by_chance/1"] == pytest.approx(logged["untrained/purity_by_chance/1"])
 

@@ -25,7 +25,7 @@ def grounding(model: ATGNN, scenes: Iterable[KnownScene], curves: int = 10, seed
 
     Measures are means over scenes and their labels: ``share/1`` … is the share of a label's neighbours on its event,
     ``share_by_chance/1`` the share of all patches that are, ``pointing/1`` how often the nearest patch is on it.
-    ``deletion/plg/0.4`` is the label's score once the 0.4 of the patches it gathered most from are replaced by padding,
+    ``deletion/plg/0.4`` is the label's score once the 0.4 of the patches it gathered most from have the data's mean,
     ``insertion/plg/0.4`` with these alone; ``random`` and ``event`` take the patches at random, or the event's first;
     ``deletion_area/plg`` is the area under such a curve.
 
@@ -84,6 +84,7 @@ def removal_curves(
     model: ATGNN, log_mel: Tensor, label: int, orders: dict[str, Tensor], patch: int
 ) -> dict[str, float]:
     """A label's scores as patches are removed, or all others are, those with the largest value of an order first."""
+    frontend = model.tagger.frontend
     height, width = (-(-n // patch) for n in log_mel.shape[-2:])
     names, inputs = [], []
     for name, order in orders.items():
@@ -95,8 +96,8 @@ def removal_curves(
             first = rank < fraction * len(order)
             for kind, removed in (("deletion", first), ("insertion", ~first)):
                 names.append(f"{kind}/{name}/{fraction}")
-                inputs.append(log_mel.masked_fill(removed, 0.0))  # as padding, before normalising
-    logits = model.network(model.tagger.frontend.normalize(torch.cat(inputs))).logits
+                inputs.append(log_mel.masked_fill(removed, frontend.mean))  # which normalising makes zero
+    logits = model.network(frontend.normalize(torch.cat(inputs))).logits
     curves = dict(zip(names, logits[:, label].sigmoid().tolist(), strict=True))
     for kind, name in product(("deletion", "insertion"), orders):
         curve = [curves[f"{kind}/{name}/{fraction}"] for fraction in FRACTIONS]

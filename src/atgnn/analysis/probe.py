@@ -32,23 +32,26 @@ class SceneProbe(L.Callback):
         clips: shards of single events that scenes are mixed of; networks with other labels are let be.
         split: split of the events.
         scenes: how many, but no more than two for each test batch.
+        curves: how many of them deletion and insertion curves are made of, in the test.
     """
 
-    def __init__(self, clips: str = "data/shards/mini/clips", split: str = "test", scenes: int = 38) -> None:
-        self.clips, self.split, self.scenes = Path(clips), split, scenes
+    def __init__(
+        self, clips: str = "data/shards/mini/clips", split: str = "test", scenes: int = 38, curves: int = 0
+    ) -> None:
+        self.clips, self.split, self.scenes, self.curves = Path(clips), split, scenes, curves
         self._untrained: dict[str, float] = {}
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Look at the network before its first step."""
-        self._untrained = self._look(trainer, module, int(trainer.num_training_batches))
+        self._untrained = self._look(trainer, module, int(trainer.num_training_batches), 0)
 
     def on_test_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Look at it again, and log both."""
-        measures = self._look(trainer, module, int(sum(trainer.num_test_batches)))
+        measures = self._look(trainer, module, int(sum(trainer.num_test_batches)), self.curves)
         log_measures(module, measures, "test")
         log_measures(module, self._untrained, "untrained")
 
-    def _look(self, trainer: L.Trainer, module: L.LightningModule, batches: int) -> dict[str, float]:
+    def _look(self, trainer: L.Trainer, module: L.LightningModule, batches: int, curves: int) -> dict[str, float]:
         (index,) = read_splits(self.clips, [self.split])
         if not isinstance(module, ATGNN) or module.labels != index.labels:
             return {}
@@ -66,7 +69,7 @@ class SceneProbe(L.Callback):
         measures = feature_space(module, scenes)
         stages: Any = module.network.label_stages
         if stages and stages[-1].gather:
-            measures |= grounding(module, scenes)
+            measures |= grounding(module, scenes, curves)
         if stages and stages[-1].support:
             measures |= label_graph(module, training_targets(trainer), scenes)
         module.train(training)

@@ -41,7 +41,7 @@ class Stage:
 
 @dataclass
 class Removal:
-    """Scores once what a label gathered from is replaced by padding, and once as many random patches are."""
+    """Scores once what a label gathered from has the data's mean, and once as many random patches have."""
 
     name: str
     patches: int
@@ -161,7 +161,7 @@ def explain_sound(
         log_mel[0, 0],
         frames,
         stages,
-        _removals(stages, log_mel, frames, draws, torch.Generator().manual_seed(seed), score),
+        _removals(stages, log_mel, frontend.mean, frames, draws, torch.Generator().manual_seed(seed), score),
         float(cast(Tensor, output.patch_logits)[0, number]),
         own,
         sorted(links, key=lambda link: -link[1]),
@@ -197,7 +197,13 @@ def _boxes(size: tuple[int, int], cell: int) -> list[Box]:
 
 
 def _removals(
-    stages: list[Stage], log_mel: Tensor, frames: int, draws: int, generator: torch.Generator, score: Any
+    stages: list[Stage],
+    log_mel: Tensor,
+    mean: float,
+    frames: int,
+    draws: int,
+    generator: torch.Generator,
+    score: Any,
 ) -> list[Removal]:
     chosen = [[stage.patches[i] for i in stage.gathered if stage.patches[i][1] < frames] for stage in stages]
     heard = [[box for box in stage.patches if box[1] < frames] for stage in stages]  # padding cannot be removed
@@ -209,14 +215,14 @@ def _removals(
     cases.append(("all stages", [*chain(*chosen)], [[*chain(*parts)] for parts in zip(*drawn, strict=True)]))
     removals = []
     for name, some, random in cases:
-        without, *others = score(torch.cat([_without(log_mel, boxes) for boxes in (some, *random)]))
+        without, *others = score(torch.cat([_without(log_mel, boxes, mean) for boxes in (some, *random)]))
         removals.append(Removal(name, len(some), without, others))
     return removals
 
 
-def _without(log_mel: Tensor, boxes: list[Box]) -> Tensor:
-    """A log-mel (1, 1, F, L) in which boxes are what padding is before normalising: zero."""
+def _without(log_mel: Tensor, boxes: list[Box], mean: float) -> Tensor:
+    """A log-mel (1, 1, F, L) in which boxes are the data's mean, which normalising makes zero."""
     log_mel = log_mel.clone()
     for f, t, f_end, t_end in boxes:
-        log_mel[..., f:f_end, t:t_end] = 0
+        log_mel[..., f:f_end, t:t_end] = mean
     return log_mel
