@@ -102,6 +102,17 @@ def test_logits_are_the_sum_of_both_heads() -> None:
     assert out.gathered is None
 
 
+def test_mean_and_maximum_of_the_patches_are_pooled() -> None:
+    network, x = settled(nano(pooling="mean_max", plg=False, llg=False)), log_mel()
+    out = network(x)
+    patches = out.patches[-1].flatten(2)
+    torch.testing.assert_close(out.logits, network.head(patches.mean(2) + patches.max(2).values))
+    network.pooling = "mean"
+    torch.testing.assert_close(network(x).logits, network.head(patches.mean(2)))
+    with pytest.raises(ValueError, match="expected a pooling of mean, mean_max; got 'max'"):
+        nano(pooling="max")
+
+
 def test_label_logits_read_each_label_with_its_own_vector() -> None:
     network = settled(nano())
     out = network(log_mel())

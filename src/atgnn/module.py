@@ -9,7 +9,7 @@ from huggingface_hub import ModelHubMixin, hf_hub_download
 from torch import Tensor
 
 from atgnn.audio.frontend import LogMel
-from atgnn.network import ATGNNNetwork, ClassPath
+from atgnn.network import ATGNNNetwork, ClassPath, Pooling
 from atgnn.nn.graph import Backend
 from atgnn.tagger import Tagger
 from atgnn.tagging import TaggingModule
@@ -56,6 +56,7 @@ class ATGNN(
         dropout: dropout in the patch head.
         drop_path: stochastic depth of the last PGN block.
         residual: PGN blocks add to the patches; False for the study of over-smoothing.
+        pooling: the patch head gets the mean of the patches, or mean + maximum ("mean_max"), better for short sounds.
         training: arguments of :class:`TaggingModule`.
 
     Shape:
@@ -92,6 +93,7 @@ class ATGNN(
         dropout: float = 0.0,
         drop_path: float = 0.1,
         residual: bool = True,
+        pooling: Pooling = "mean",
         **training: Any,
     ) -> None:
         frontend = LogMel(sample_rate, n_mels, f_min, f_max, mean, std)
@@ -113,6 +115,7 @@ class ATGNN(
             dropout=dropout,
             drop_path=drop_path,
             residual=residual,
+            pooling=pooling,
         )
         super().__init__(Tagger(frontend, network, short_clips), labels, clip_seconds=clip_seconds, **training)
         self.save_hyperparameters(ignore=["protocol"])  # how clips are scored is chosen anew for each test

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from pydoc import locate
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from atgnn.variants import Variant
 from atgnn.variants import variant as look_up
 
 ClassPath = dict[str, Any]
+Pooling = Literal["mean", "mean_max"]
 
 
 class TaggingOutput(NamedTuple):
@@ -64,6 +65,8 @@ class ATGNNNetwork(nn.Module):
         dropout: dropout in the patch head.
         drop_path: stochastic depth of the last PGN block; it grows linearly from 0.
         residual: PGN blocks add to the patches; False for the study of over-smoothing.
+        pooling: what the patch head gets of the patches: their mean, as published, or mean + maximum ("mean_max"), in
+            which a short sound counts as much as a long one.
 
     Shape:
         log_mel: (B, 1, F, L), normalised; F and L need not be those of the grid.
@@ -95,14 +98,18 @@ class ATGNNNetwork(nn.Module):
         dropout: float = 0.0,
         drop_path: float = 0.1,
         residual: bool = True,
+        pooling: Pooling = "mean",
     ) -> None:
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"expected at least one label, got {num_classes}")
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"expected a pooling of {', '.join(get_args(Pooling))}; got {pooling!r}")
         size = look_up(variant)
         size = size if depth is None else size.with_depth(depth)
         channels, pyramid = size.channels, size.kind == "pyramid"
         self.num_classes = num_classes
+        self.pooling = pooling
         self.precision = torch.float32  # that `fuse` chose; autocast from outside has no need of it
 
         stem = [channels[0] // 2, channels[0]] if pyramid else [channels[0] // n for n in (8, 4, 2, 1)]
@@ -180,7 +187,9 @@ class ATGNNNetwork(nn.Module):
                 label_states.append(labels.view(grid.clips, self.num_classes, -1))
                 gathered.append(neighbors)
 
-        patch_logits = self.head(x.view(grid.clips, -1, x.size(1)).mean(dim=1)).float()
+        nodes = x.view(grid.clips, -1, x.size(1))
+        pooled = nodes.mean(dim=1) + nodes.amax(dim=1) if self.pooling == "mean_max" else nodes.mean(dim=1)
+        patch_logits = self.head(pooled).float()
         label_logits = (label_states[-1] * self.label_readout).sum(-1) if label_states else None
         return TaggingOutput(
             logits=patch_logits if label_logits is None else patch_logits + label_logits,
