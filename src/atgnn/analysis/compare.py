@@ -210,7 +210,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.grid(axis="x", color="0.9")
     axes.set_xlabel("mAP; points are seeds, diamonds their mean with a 95 % interval")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
 def _table(rows: Iterable[Row], columns: Sequence[str] = HEADER, title: str = "") -> Table:

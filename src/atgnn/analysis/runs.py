@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,21 +44,31 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         )
     scores = [Scores.load(file) for file in files]
     settings = [dict(one.about.get("settings", {})) for one in scores]
-    varied = [
-        key
-        for key in dict.fromkeys(key for one in settings for key in one)
-        if key not in ("config", "seed_everything") and len({json.dumps(one.get(key)) for one in settings}) > 1
-    ]
+    varied = telling(settings, ("config", "seed_everything"))
     return [
         Run(
             one.sorted(),
             Path(str(setting.get("config", ""))).stem,
-            ", ".join(f"{key.rpartition('.')[2]} = {_text(setting[key])}" for key in varied if key in setting)
-            or file.stem,
+            said(setting, varied) or file.stem,
             setting.get("seed_everything", one.about.get("seed")),
         )
         for file, one, setting in zip(files, scores, settings, strict=True)
     ]
+
+
+def telling(settings: Sequence[Mapping[str, object]], besides: Collection[str] = ()) -> list[str]:
+    """Settings that tell runs apart: in their order, those that tell apart what the ones before do not."""
+    keys: list[str] = []
+    for key in dict.fromkeys(key for one in settings for key in one if key not in besides):
+        with_it = {tuple(json.dumps(one.get(name)) for name in (*keys, key)) for one in settings}
+        if len(with_it) > len({tuple(json.dumps(one.get(name)) for name in keys) for one in settings}):
+            keys.append(key)
+    return keys
+
+
+def said(settings: Mapping[str, object], keys: Sequence[str]) -> str:
+    """Some settings as text."""
+    return ", ".join(f"{key.rpartition('.')[2]} = {_text(settings[key])}" for key in keys if key in settings)
 
 
 def t_reach(values: np.ndarray) -> float:

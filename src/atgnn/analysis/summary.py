@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from rich.console import Console
 from rich.table import Table
 
 from atgnn.analysis.quality import rank_correlation
-from atgnn.analysis.runs import Run, read_runs, t_reach
+from atgnn.analysis.runs import Run, read_runs, said, t_reach, telling
 from atgnn.errors import InputError
 from atgnn.pages import markdown, replace_between
 from atgnn.scores import Scores
@@ -100,9 +101,11 @@ def draw(groups: Groups, path: Path, x: str | None, y: Sequence[str]) -> None:
     from matplotlib.figure import Figure
 
     rows, columns = -(-len(y) // 3), min(3, len(y))
-    size = (1 + 4.2 * columns, 3.2 * rows + 0.2 + 0.18 * len(groups) / min(2, columns))
-    figure = Figure(figsize=size, layout="constrained")
-    for axes, name in zip(figure.subplots(rows, columns, squeeze=False).flat, y, strict=False):
+    figure = Figure(layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for unused in panels[len(y) :]:
+        unused.remove()
+    for axes, name in zip(panels, y, strict=False):
         axes.set_prop_cycle(color=colormaps["tab20"].colors)  # type: ignore[attr-defined]
         axes.set_ylabel(name)
         axes.grid(color="0.9")
@@ -113,10 +116,12 @@ def draw(groups: Groups, path: Path, x: str | None, y: Sequence[str]) -> None:
         else:
             _against(axes, groups, x, name)
     handles, labels = axes.get_legend_handles_labels()
-    if len(labels) > 1:
+    legend = len(labels) if len(labels) > 1 else 0
+    figure.set_size_inches(1 + 4.2 * columns, 3.2 * rows + 0.2 + 0.18 * -(-legend // min(2, columns)))
+    if legend:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(2, columns), fontsize=7, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def settings_of(run: Run) -> dict[str, object]:
@@ -130,25 +135,27 @@ def _curves(axes: Axes, groups: Groups, name: str) -> None:
         if curves := [curve for curve in curves if curve]:
             places = [float(key) for key in curves[0]]
             _line(axes, places, [[curve[key] for curve in curves if key in curve] for key in curves[0]], setting)
+            if all(place.is_integer() for place in places):
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("/".join([name.rpartition("/")[2], "…"]))
 
 
 def _over_setting(axes: Axes, groups: Groups, x: str, name: str) -> None:
     lines: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run in (run for own in groups.values() for run in own):
-        others = {key: value for key, value in settings_of(run).items() if key not in (x, "seed_everything")}
+    for run in (run for runs in groups.values() for run in runs):
+        own = {key: value for key, value in settings_of(run).items() if key not in (x, "seed_everything")}
         number, value = settings_of(run).get(x), measure(run.scores, name)
         if isinstance(number, int | float) and np.isfinite(value):
-            lines[json.dumps(others)][number].append(value)
-    varied = [json.loads(line) for line in lines]
-    for line, values in lines.items():
-        label = ", ".join(
-            f"{key.rpartition('.')[2]} = {value}"
-            for key, value in json.loads(line).items()
-            if len({json.dumps(one.get(key)) for one in varied}) > 1
-        )
-        _line(axes, sorted(values), [values[number] for number in sorted(values)], label)
+            lines[json.dumps(own | {"config": run.data})][number].append(value)
+    others = [json.loads(line) for line in lines]
+    varied = telling(others)
+    for one, values in zip(others, lines.values(), strict=True):
+        _line(axes, sorted(values), [values[number] for number in sorted(values)], said(one, varied))
     axes.set_xlabel(x)
+    places = [number for values in lines.values() for number in values]
+    if min(places) > 0 and max(places) > 20 * min(places):
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _against(axes: Axes, groups: Groups, x: str, name: str) -> None:

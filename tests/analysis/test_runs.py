@@ -1,0 +1,42 @@
+"""What tells runs apart, and how it is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from atgnn.analysis.runs import said, t_reach, telling
+
+RUNS = [
+    {"seed_everything": 0, "model": "atgnn.ATGNN"},
+    {"seed_everything": 0, "model": "atgnn.ATGNN", "model.pooling": "mean_max"},
+    {"seed_everything": 1, "model": "a.AST", "model.layers": 4, "model.heads": 4},
+    {"seed_everything": 1, "model": "a.CNN", "model.name": "vgg", "model.options": {"widths": [20]}},
+    {"seed_everything": 1, "model": "a.CNN", "model.name": "b0", "model.options": {"multiplier": 0.33}},
+]
+
+
+def test_only_what_tells_more_apart_is_said() -> None:
+    keys = telling(RUNS, besides=["seed_everything"])
+    assert keys == ["model", "model.pooling", "model.name"]
+    assert [said(run, keys) for run in RUNS] == [
+        "model = ATGNN", "model = ATGNN, pooling = mean_max", "model = AST", "model = CNN, name = vgg",
+        "model = CNN, name = b0",
+    ]  # fmt: skip
+    assert telling(RUNS[:1]) == []
+    assert telling(RUNS) == ["seed_everything", "model", "model.pooling", "model.name"]
+
+
+def test_classes_are_said_with_their_arguments() -> None:
+    graph = {"class_path": "atgnn.nn.KNNGraph", "init_args": {"k": 9, "position": False}}
+    assert said({"model.graph": graph, "model.k": 3}, ["model.graph", "model.k", "model.depth"]) == (
+        "graph = KNNGraph(k=9, position=false), k = 3"
+    )
+
+
+def test_the_interval_of_a_mean() -> None:
+    values = np.array([0.3, 0.5, 0.4, 0.8])
+    low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
+    assert t_reach(values) == pytest.approx((high - low) / 2)
+    assert np.isnan(t_reach(values[:1]))
