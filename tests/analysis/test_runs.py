@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from atgnn.analysis.runs import said, t_reach, telling
+from atgnn.analysis.runs import _in_order, said, t_reach, telling
 
 RUNS = [
     {"seed_everything": 0, "model": "atgnn.ATGNN"},
@@ -33,6 +35,12 @@ def test_classes_are_said_with_their_arguments() -> None:
     assert said({"model.graph": graph, "model.k": 3}, ["model.graph", "model.k", "model.depth"]) == (
         "graph = KNNGraph(k=9, position=false), k = 3"
     )
+
+
+def test_names_are_in_the_order_of_their_numbers() -> None:
+    names = ["k=1_lr=0.0005_seed0", "k=1_lr=0.004_seed0", "k=9_lr=0.0005_seed1", "k=15_lr=0.0005_seed0", "x"]
+    paths = [Path(f"{name}.npz") for name in names]
+    assert sorted(paths[3:] + paths[:3], key=_in_order) == paths
 
 
 def test_the_interval_of_a_mean() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,9 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     Raises:
         InputError: if there are none.
     """
-    files = [file for path in paths for file in (sorted(path.glob("*.npz")) if path.is_dir() else [path])]
+    files = [
+        file for path in paths for file in (sorted(path.glob("*.npz"), key=_in_order) if path.is_dir() else [path])
+    ]
     if not files:
         raise InputError(
             f"expected files of scores in {', '.join(map(str, paths))}, got none; `atgnn sweep` writes them"
@@ -76,6 +79,12 @@ def t_reach(values: np.ndarray) -> float:
     if len(values) < 2:
         return float("nan")
     return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+
+
+def _in_order(path: Path) -> list[object]:
+    """Names in the order of the numbers in them: k=9 before k=15."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", path.stem)
+    return [float(part) if number % 2 else part for number, part in enumerate(parts)]
 
 
 def _text(value: object) -> str:
