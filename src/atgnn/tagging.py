@@ -14,6 +14,7 @@ from torch import Tensor
 
 from atgnn.agreement import check_data, check_labels, check_state
 from atgnn.audio.augment import Mixup, Overlay, SpecMask, Speed, change_speed
+from atgnn.callbacks import WholeSteps
 from atgnn.errors import InputError
 from atgnn.metrics import TaggingMetrics
 from atgnn.schedule import Decay, Schedule
@@ -184,6 +185,10 @@ class TaggingModule(L.LightningModule):
     def on_fit_start(self) -> None:
         """Start the clock that a checkpoint carries."""
         self.started = time.monotonic()
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """Callbacks that every training needs."""
+        return [WholeSteps()]
 
     def configure_optimizers(self) -> Any:
         """Adam with warm-up and decay."""

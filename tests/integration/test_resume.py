@@ -102,7 +102,10 @@ def test_sigterm_saves_before_it_exits(shards: Path, unbroken: dict[int, Path], 
     check_equal(tmp_path / "run", unbroken[2], killed)
 
 
-def test_slurm_starts_a_job_again_that_it_ends(shards: Path, unbroken: dict[int, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["at_any_moment", "in_a_step"])
+def test_slurm_starts_a_job_again_that_it_ends(
+    shards: Path, unbroken: dict[int, Path], tmp_path: Path, moment: str
+) -> None:
     """By its signal before the end, with a scontrol that writes down what it is asked."""
     (tmp_path / "bin").mkdir()
     scontrol, asked = tmp_path / "bin" / "scontrol", tmp_path / "asked"
@@ -110,10 +113,13 @@ def test_slurm_starts_a_job_again_that_it_ends(shards: Path, unbroken: dict[int,
     scontrol.chmod(0o755)
     job = {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "atgnn", "SLURM_PROCID": "0",
            "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}  # fmt: skip
-    process = start(shards, tmp_path / "run", 2, **job)
-    while len(lines(tmp_path / "run")) < 16 and process.poll() is None:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGUSR1)
+    if moment == "in_a_step":
+        process = start(shards, tmp_path / "run", 2, **job, IN_STEP="17")
+    else:
+        process = start(shards, tmp_path / "run", 2, **job)
+        while len(lines(tmp_path / "run")) < 16 and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGUSR1)
     while not asked.exists() and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)

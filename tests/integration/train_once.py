@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,16 @@ class KeyLog(L.Callback):
             file.write(f"{trainer.current_epoch} {trainer.global_step} {' '.join(batch['key'])}\n")
 
 
+class SignalInStep(L.Callback):
+    """SLURM's signal comes when the gradients are there and the weights are not."""
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        if trainer.global_step == int(os.environ["IN_STEP"]):
+            signal.raise_signal(signal.SIGUSR1)
+
+
 def main(shards: str, folder: Path, workers: int, ckpt_path: str | None) -> None:
     torch.set_num_threads(1)
     L.seed_everything(0, verbose=False)
@@ -34,10 +46,10 @@ def main(shards: str, folder: Path, workers: int, ckpt_path: str | None) -> None
     model = ATGNN(data.labels, variant="pyramid-nano", n_mels=32, clip_seconds=0.2, k=3, drop_path=0.3, warmup_steps=3)
     last = ModelCheckpoint(folder, filename="last", every_n_train_steps=3, save_on_exception=True,
                            enable_version_counter=False)  # fmt: skip
+    callbacks = [KeyLog(folder / "keys.txt"), last, *([SignalInStep()] if "IN_STEP" in os.environ else [])]
     trainer = L.Trainer(
         accelerator="cpu", devices=1, max_epochs=3, logger=False, enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[KeyLog(folder / "keys.txt"), last], plugins=[WholeCheckpointIO()], deterministic=True,
-        default_root_dir=folder,
+        callbacks=callbacks, plugins=[WholeCheckpointIO()], deterministic=True, default_root_dir=folder,
     )  # fmt: skip
     trainer.fit(model, data, ckpt_path=ckpt_path)
     torch.save(model.state_dict(), folder / "final.pt")
