@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from rich.table import Table
 
 from atgnn.errors import InputError
-from atgnn.pages import replace_between, write_results
+from atgnn.pages import markdown, replace_between, write_results
 
 
 def result(path, title, score, runs=1):
@@ -65,3 +66,9 @@ def test_a_page_without_markers(tmp_path):
     page.write_text("no markers")
     with pytest.raises(InputError, match="expected the lines <!-- results -->"):
         replace_between(page, "results", "text")
+
+
+def test_a_bar_in_a_cell_is_no_border():
+    table = Table("setting", "mAP:a|b")
+    table.add_row("a|b", "0.5")
+    assert markdown(table).splitlines() == [r"| setting | mAP:a\|b |", "| --- | --- |", r"| a\|b | 0.5 |"]

@@ -66,7 +66,8 @@ def markdown(table: Table) -> str:
     header = [str(column.header) for column in table.columns]
     sides = ["---:" if column.justify == "right" else "---" for column in table.columns]
     cells = zip(*(column.cells for column in table.columns), strict=True)
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (header, sides, *cells))
+    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (header, sides, *cells)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def replace_between(page: Path, name: str, text: str) -> None:
