@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from atgnn.analysis.runs import _in_order, said, t_reach, telling
+from atgnn.analysis.runs import _in_order, read_runs, said, t_reach, telling
+from atgnn.scores import Scores
 
 RUNS = [
     {"seed_everything": 0, "model": "atgnn.ATGNN"},
@@ -28,6 +29,16 @@ def test_only_what_tells_more_apart_is_said() -> None:
     ]  # fmt: skip
     assert telling(RUNS[:1]) == []
     assert telling(RUNS) == ["seed_everything", "model", "model.pooling", "model.name"]
+
+
+def test_a_run_without_the_settings_of_the_others_says_all_it_has(tmp_path: Path) -> None:
+    for name, setting in (("one", {"k": 3}), ("two", {"k": 9}), ("three", {"model": "a.CNN"}), ("four", {})):
+        scores = Scores(
+            [name], ["a"], np.zeros((1, 1)), np.zeros((1, 1)), {"settings": {"seed_everything": 0} | setting}
+        )
+        scores.save(tmp_path / f"{name}.npz")
+    runs = read_runs([tmp_path / f"{name}.npz" for name in ("one", "two", "three", "four")])
+    assert [run.settings for run in runs] == ["k = 3", "k = 9", "model = CNN", "four"]
 
 
 def test_classes_are_said_with_their_arguments() -> None:

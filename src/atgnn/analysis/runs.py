@@ -47,12 +47,14 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         )
     scores = [Scores.load(file) for file in files]
     settings = [dict(one.about.get("settings", {})) for one in scores]
-    varied = telling(settings, ("config", "seed_everything"))
+    besides = ("config", "seed_everything")
+    varied = telling(settings, besides)
     return [
         Run(
             one.sorted(),
             Path(str(setting.get("config", ""))).stem,
-            said(setting, varied) or file.stem,
+            # Where a run has none of the settings that tell the others apart: all that it has.
+            said(setting, varied) or said(setting, [key for key in setting if key not in besides]) or file.stem,
             setting.get("seed_everything", one.about.get("seed")),
         )
         for file, one, setting in zip(files, scores, settings, strict=True)
