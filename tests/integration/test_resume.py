@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -102,17 +103,23 @@ def test_sigterm_saves_before_it_exits(shards: Path, unbroken: dict[int, Path], 
     check_equal(tmp_path / "run", unbroken[2], killed)
 
 
-@pytest.mark.parametrize("moment", ["at_any_moment", "in_a_step"])
-def test_slurm_starts_a_job_again_that_it_ends(
-    shards: Path, unbroken: dict[int, Path], tmp_path: Path, moment: str
-) -> None:
-    """By its signal before the end, with a scontrol that writes down what it is asked."""
-    (tmp_path / "bin").mkdir()
-    scontrol, asked = tmp_path / "bin" / "scontrol", tmp_path / "asked"
+def slurm_job(folder: Path) -> tuple[dict[str, str], Path]:
+    """The environment of a job, with a scontrol that writes down what it is asked, and where it writes that."""
+    (folder / "bin").mkdir()
+    scontrol, asked = folder / "bin" / "scontrol", folder / "asked"
     scontrol.write_text(f'#!/bin/sh\necho "$@" >{asked}\n')
     scontrol.chmod(0o755)
     job = {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "atgnn", "SLURM_PROCID": "0",
            "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}  # fmt: skip
+    return job, asked
+
+
+@pytest.mark.parametrize("moment", ["at_any_moment", "in_a_step"])
+def test_slurm_starts_a_job_again_that_it_ends(
+    shards: Path, unbroken: dict[int, Path], tmp_path: Path, moment: str
+) -> None:
+    """By its signal before the end."""
+    job, asked = slurm_job(tmp_path)
     if moment == "in_a_step":
         process = start(shards, tmp_path / "run", 2, **job, IN_STEP="17")
     else:
@@ -129,6 +136,27 @@ def test_slurm_starts_a_job_again_that_it_ends(
     assert len(killed) < BATCHES
     finish(start(shards, tmp_path / "run", 2, **job))  # no path is given: it is found
     check_equal(tmp_path / "run", unbroken[2], killed)
+
+
+def test_the_ranks_of_a_job_save_after_the_same_batch(shards: Path, tmp_path: Path) -> None:
+    """Though only one of them gets the signal."""
+    job, asked = slurm_job(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    job |= {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    other = job | {"SLURM_PROCID": "1", "SLURM_LOCALID": "1"}
+    ranks = [
+        start(shards, tmp_path / "run", 0, **job, IN_STEP="99"),
+        start(shards, tmp_path / "run", 0, **other, IN_STEP="7"),
+    ]
+    while not asked.exists() and all(rank.poll() is None for rank in ranks):
+        time.sleep(0.002)
+    for rank in ranks:
+        rank.kill()
+        rank.communicate(timeout=60)
+    assert asked.read_text() == "requeue 77\n"
+    saved = torch.load(tmp_path / "run" / "hpc_ckpt_1.ckpt", weights_only=True)
+    assert (saved["global_step"], saved["ShardDataModule"]["batches"]) == (8, 3)  # of 5 in an epoch
 
 
 def test_other_workers_midway_are_refused(shards: Path, tmp_path: Path) -> None:
