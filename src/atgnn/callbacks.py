@@ -1,15 +1,12 @@
-"""Lightning callbacks: keep the scores of a test or prediction, and save nothing in the middle of a step."""
+"""Lightning callbacks: keep the scores of a test or prediction, so that they can be pooled and compared later."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
@@ -64,39 +61,6 @@ class ScoreWriter(L.Callback):
         about |= {"protocol": getattr(module, "protocol", "first"), "scale": scale}
         Scores(self._keys, labels, scores, targets, about).save(path)
         self._keys, self._scores, self._targets = [], [], []
-
-
-class WholeSteps(L.Callback):
-    """Let SLURM's signal before the end of a job wait for the end of the batch at hand, of all ranks the same one.
-
-    Lightning saves in the moment of the signal, be it between a batch and its step, which the job that goes on would
-    then leave out, or in a step that half of the weights have taken. Every ATGNN trains with this callback.
-    """
-
-    def __init__(self) -> None:
-        self._save: Callable[[int, Any], Any] | None = None
-        self._asked = 0  # the signal's number
-
-    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Take the signal from Lightning, where this is a job of SLURM that may start again."""
-        environment = trainer._accelerator_connector.cluster_environment
-        self._save, self._asked = None, 0
-        if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and environment.requeue_signal:
-            handler = signal.getsignal(environment.requeue_signal)
-            if callable(handler):
-                self._save = handler
-                signal.signal(environment.requeue_signal, self._ask)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self._asked = number
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Save and ask for the job again if any rank was told to."""
-        if self._save is not None and trainer.strategy.reduce_boolean_decision(bool(self._asked), all=False):
-            number, self._asked = self._asked, 0
-            self._save(number, None)
 
 
 def keep_scores(

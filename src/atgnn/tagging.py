@@ -14,9 +14,9 @@ from torch import Tensor
 
 from atgnn.agreement import check_data, check_labels, check_state
 from atgnn.audio.augment import Mixup, Overlay, SpecMask, Speed, change_speed
-from atgnn.callbacks import WholeSteps
 from atgnn.errors import InputError
 from atgnn.metrics import TaggingMetrics
+from atgnn.requeue import WholeSteps
 from atgnn.schedule import Decay, Schedule
 from atgnn.tagger import Tagger
 from atgnn.windows import Protocol, tag_windows

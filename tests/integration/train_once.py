@@ -25,6 +25,8 @@ class KeyLog(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if not trainer.is_global_zero:
+            return
         with self.path.open("a") as file:
             file.write(f"{trainer.current_epoch} {trainer.global_step} {' '.join(batch['key'])}\n")
 
@@ -46,8 +48,7 @@ def main(shards: str, folder: Path, workers: int, ckpt_path: str | None) -> None
     model = ATGNN(data.labels, variant="pyramid-nano", n_mels=32, clip_seconds=0.2, k=3, drop_path=0.3, warmup_steps=3)
     last = ModelCheckpoint(folder, filename="last", every_n_train_steps=3, save_on_exception=True,
                            enable_version_counter=False)  # fmt: skip
-    keys = KeyLog(folder / f"keys{os.environ.get('SLURM_PROCID', '0').replace('0', '')}.txt")
-    callbacks = [keys, last, *([SignalInStep()] if "IN_STEP" in os.environ else [])]
+    callbacks = [KeyLog(folder / "keys.txt"), last, *([SignalInStep()] if "IN_STEP" in os.environ else [])]
     trainer = L.Trainer(
         accelerator="cpu", devices=int(os.environ.get("SLURM_NTASKS", "1")), max_epochs=3, logger=False,
         enable_progress_bar=False, enable_model_summary=False, callbacks=callbacks, plugins=[WholeCheckpointIO()],
