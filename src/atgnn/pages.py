@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def _row(title: str, runs: list[dict[str, Any]]) -> str:
     if first["runs"] > 1:
         budget += f", for each of {first['runs']} folds"
     parameters = f"{about['parameters'] / 1e6:.2f} M"
-    return "| " + " | ".join([title, str(len(first["labels"])), clips, *cells, parameters, budget]) + " |"
+    return row([title, len(first["labels"]), clips, *cells, parameters, budget])
 
 
 def _values(values: tuple[float, ...]) -> str:
@@ -66,8 +67,12 @@ def markdown(table: Table) -> str:
     header = [str(column.header) for column in table.columns]
     sides = ["---:" if column.justify == "right" else "---" for column in table.columns]
     cells = zip(*(column.cells for column in table.columns), strict=True)
-    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (header, sides, *cells)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join(map(row, (header, sides, *cells)))
+
+
+def row(cells: Iterable[object]) -> str:
+    """A line of a table in a page; a bar within a cell is no border."""
+    return "| " + " | ".join(str(cell).replace("|", r"\|") for cell in cells) + " |"
 
 
 def replace_between(page: Path, name: str, text: str) -> None:

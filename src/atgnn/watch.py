@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from atgnn.inference.picture import tags_figure
+from atgnn.pages import row
 from atgnn.tagging import TaggingModule
 
 Rows = list[tuple[Any, ...]]
@@ -85,11 +86,10 @@ def log_table(trainer: L.Trainer, name: str, columns: tuple[str, ...], rows: Row
     for logger in cast(list[Any], trainer.loggers):
         experiment = logger.experiment
         if hasattr(logger, "log_table"):
-            logger.log_table(f"val/{name}", columns=list(columns), data=[list(row) for row in rows])
+            logger.log_table(f"val/{name}", columns=list(columns), data=[list(cells) for cells in rows])
         elif hasattr(experiment, "add_text"):
             lines = [columns, ["---"] * len(columns), *rows]
-            text = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-            experiment.add_text(f"val/{name}", text, trainer.global_step)
+            experiment.add_text(f"val/{name}", "\n".join(map(row, lines)), trainer.global_step)
         elif logger.log_dir:
             with (Path(logger.log_dir) / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([columns, *rows])
